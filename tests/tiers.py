@@ -1,0 +1,108 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The phases of each tier, as data. design.md's ladder: cheapest first; a phase names what it stands on."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+PYTHON = sys.executable
+PYTEST = [PYTHON, "-m", "pytest", "-q"]
+# On the lab a test takes minutes: its name is printed when it starts, and the times at the end.
+LAB_PYTEST = [PYTHON, "-u", "-m", "pytest", "--verbose", "--durations=0", "--durations-min=5"]
+
+
+@dataclass(frozen=True)
+class Phase:
+    """One command with a name.
+
+    about: how long it usually takes, for the reader. after: names of phases that must have passed.
+    live: shown as it runs, otherwise only its end is. own_cluster: may see the user's KUBECONFIG.
+    """
+
+    name: str
+    argv: list[str]
+    about: str = "seconds"
+    after: tuple[str, ...] = ()
+    live: bool = False
+    own_cluster: bool = False
+    env: dict[str, str] = field(default_factory=dict)
+
+
+def make(folder: str, target: str) -> list[str]:
+    return ["make", "--no-print-directory", "-C", folder, target]
+
+
+def check(extra: list[str]) -> list[Phase]:
+    return [
+        Phase("sanity", ["tests/sanity.sh"], "1 min"),
+        Phase("ansible-lint", ["ansible-lint", "--strict"], "30 s"),
+        Phase("ruff", ["sh", "-c", "ruff check . && ruff format --check ."]),
+        Phase("mypy", ["tests/types.sh"], "30 s"),
+        Phase("shell, containers, C, YAML, spelling", ["tests/lint.sh"], "10 s"),
+        Phase("unit", [*PYTEST, "tests/unit", "lab/tests"], "20 s"),
+        Phase("house rules", [*PYTEST, "tests/repo"], "20 s"),
+        Phase("kernel module", make("files/kernel_module", "check"), "10 s"),
+        Phase("driver container", make("files/driver_container", "check")),
+        Phase("device plugin", make("files/device_plugin", "check"), "20 s"),
+        Phase("consumer", make("files/consumer", "check")),
+        Phase("operator", make("files/operator", "check"), "20 s"),
+        Phase("collection docs", ["tests/docs.sh"], "15 s"),
+        Phase("importer", ["tests/importer.sh"], "40 s"),
+        Phase("API server", [*PYTEST, "tests/api", "-m", "not slow"], "1 min; builds Kubernetes the first time, 7 min"),
+    ]
+
+
+def lab_up() -> Phase:
+    return Phase("lab up", ["lab/lab", "up"], "1 min, the first time 10 min", live=True)
+
+
+def demo(extra: list[str]) -> list[Phase]:
+    return [
+        lab_up(),
+        Phase(
+            "site.yml",
+            ["lab/lab", "play", "playbooks/site.yml", *extra],
+            "3 min, the first time 6",
+            ("lab up",),
+            live=True,
+        ),
+    ]
+
+
+def other_cluster(kubeconfig: str | None, yes: bool, extra: list[str]) -> list[Phase]:
+    argv = ["tests/other_cluster.sh", str(kubeconfig), "yes" if yes else "ask", *extra]
+    return [Phase("site.yml", argv, "minutes", live=True, own_cluster=True)]
+
+
+def test(extra: list[str]) -> list[Phase]:
+    # The lab's phases wait for one another and take longest, so they come first; the checks run beside them.
+    return [
+        lab_up(),
+        Phase("site on the lab", [*LAB_PYTEST, "tests/lab/site"], "30 min", ("lab up",)),
+        Phase("molecule", ["tests/molecule.sh", "default"], "8 min", ("site on the lab",)),
+        Phase("ansible-core 2.18", ["tests/core_2_18.sh"], "1 min", ("molecule",)),
+        Phase("lab itself", [*LAB_PYTEST, "tests/lab", "--ignore=tests/lab/site"], "5 min", ("ansible-core 2.18",)),
+        *check(extra),
+        Phase("operator on an API server", make("files/operator", "test"), "3 min", ("operator",)),
+        Phase("roles on an API server", [*PYTEST, "tests/api", "-m", "slow"], "3 min", ("API server",)),
+        Phase("images", [*PYTEST, "tests/image"], "1 min"),
+        Phase("kernel module builds", make("files/kernel_module", "test"), "2 min", ("kernel module",)),
+    ]
+
+
+def soak(extra: list[str]) -> list[Phase]:
+    return [
+        lab_up(),
+        Phase("every scenario", ["tests/molecule.sh", "--all"], "1 h", ("lab up",)),
+    ]
+
+
+TIERS: dict[str, Callable[[list[str]], list[Phase]]] = {
+    "demo": demo,
+    "check": check,
+    "test": test,
+    "soak": soak,
+}
+CLUSTER_PHASES = other_cluster
