@@ -1,0 +1,22 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the modules that read a cluster have in common."""
+
+from __future__ import annotations
+
+
+class ModuleDocFragment:
+    DOCUMENTATION = r"""
+requirements:
+  - python >= 3.9
+  - kubernetes >= 24.2.0
+  - PyYAML >= 5.4
+attributes:
+  check_mode:
+    description: Runs in check mode without changing anything.
+    support: full
+  diff_mode:
+    description: Reports differences in diff mode.
+    support: none
+notes:
+  - The module changes nothing in the cluster, so it never reports a change.
+"""

@@ -1,0 +1,52 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Filters: the names, labels and image references that follow from an accelerator definition."""
+
+from __future__ import annotations
+
+import typing as t
+
+from ansible_collections.ecosystem_edge.accelerator.plugins.module_utils import _names
+
+Json = t.Dict[str, t.Any]
+BY_KMM = "kmm.node.kubernetes.io/module.name"  # on the pods of the DaemonSet that KMM makes
+
+
+def names(definition: Json) -> Json:
+    plugin = _names.pod_selector(definition, _names.device_plugin(definition))
+    node_labels = _names.selector(definition)
+    return {
+        "node_labels": node_labels,
+        "selector": [f"{key}={value}" for key, value in node_labels.items()],
+        "plugin_labels": plugin if definition["device_plugin"]["deploy"] == "own" else {BY_KMM: definition["name"]},
+        "pods": [f"{_names.LABEL_INSTANCE}={definition['name']}", f"{BY_KMM}={definition['name']}"],
+        "ready_label": _names.ready_label(definition),
+        "version_label": _names.version_label(definition),
+        "version_ready_label": _names.version_ready_label(definition),
+        "consumer": _names.consumer(definition),
+        "operator": _names.operator(definition),
+    }
+
+
+def driver_image(definition: Json) -> str:
+    return _names.driver_image(definition)
+
+
+def expected_nodes(definition: Json, facts: Json) -> t.List[str]:
+    return _names.matching(definition, facts["nodes"])
+
+
+def version_label_off(definition: Json, nodes: t.Iterable[Json]) -> t.List[Json]:
+    """Patches; a label whose value is null goes, whoever wrote it."""
+    label = _names.version_label(definition)
+    labelled = [node["metadata"]["name"] for node in nodes if label in (node["metadata"].get("labels") or {})]
+    return [{"apiVersion": "v1", "kind": "Node", "metadata": {"name": n, "labels": {label: None}}} for n in labelled]
+
+
+class FilterModule:
+    def filters(self) -> t.Dict[str, t.Callable[..., t.Any]]:
+        return {
+            "driver_image": driver_image,
+            "expected_nodes": expected_nodes,
+            "names": names,
+            "version_label_off": version_label_off,
+        }

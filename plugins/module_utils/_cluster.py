@@ -1,0 +1,286 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The only module_util that talks to an API server. PRIVATE to this collection; it can change at any time.
+
+kubernetes.core decides how to log in (kubeconfig, token, certificates, in-cluster, K8S_AUTH_*). Requests are made on
+the Kubernetes client's connection pool and answers stay plain JSON: its models cost more than the network does, and
+its dynamic client first reads a discovery cache that can be out of date.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+import time
+import typing as t
+from urllib.parse import urlencode
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.ecosystem_edge.accelerator.plugins.module_utils import _cluster_discovery as discovery
+from ansible_collections.ecosystem_edge.accelerator.plugins.module_utils._cluster_discovery import Resource
+from ansible_collections.kubernetes.core.plugins.module_utils.args_common import AUTH_ARG_SPEC
+from ansible_collections.kubernetes.core.plugins.module_utils.k8s import client as k8s_client
+from ansible_collections.kubernetes.core.plugins.module_utils.k8s.core import AnsibleK8SModule
+
+try:
+    import urllib3
+    from kubernetes.client.rest import RESTClientObject
+    from kubernetes.config import ConfigException
+except ImportError:  # AnsibleK8SModule reports it, with the package's name
+    pass
+
+if t.TYPE_CHECKING:
+    from collections.abc import Iterator
+
+Json = t.Dict[str, t.Any]
+
+CONNECT_TIMEOUT = 10  # seconds
+READ_TIMEOUT = 60
+PAGE = 500  # objects a list request
+WATCH_TIMEOUT = 240  # seconds after which the server ends a watch, and we start the next
+
+
+class ClusterError(Exception):
+    """The cluster cannot be reached, or it refused. The text is for the user."""
+
+
+class Refused(ClusterError):
+    """The API server answered with an error status."""
+
+    def __init__(self, message: str, status: int, body: str) -> None:
+        super().__init__(message)
+        self.status = status
+        self.body = body
+
+
+class Unreachable(ClusterError):
+    """No answer from the API server: it may be back soon."""
+
+
+class Expired(ClusterError):
+    """The watch's resource version is too old: list again."""
+
+
+class Api:
+    """One API server, as plain JSON. Counts its requests."""
+
+    def __init__(self, configuration: t.Any, headers: t.Mapping[str, t.Any] | None = None) -> None:
+        self.server: str = configuration.host
+        self.requests = 0
+        self._configuration = configuration
+        self._headers = dict(headers or {})
+        self._pool = RESTClientObject(configuration).pool_manager
+
+    def get(self, path: str, accept: str = "application/json", **query: t.Any) -> Json:
+        return self._json("GET", path, query, accept=accept)
+
+    def post(self, path: str, body: Json) -> Json:
+        return self._json("POST", path, {}, body=body)
+
+    def json_patch(self, path: str, operations: t.List[Json]) -> Json:
+        return self._json("PATCH", path, {}, body=operations, content_type="application/json-patch+json")
+
+    def pages(self, path: str, **query: t.Any) -> t.Tuple[t.List[Json], str]:
+        """All items of a list and its resource version; read in pages, so that no answer is huge."""
+        items: list[Json] = []
+        token = ""
+        while True:
+            extra = {"continue": token} if token else {}
+            page = self.get(path, limit=PAGE, **query, **extra)
+            items += page.get("items") or []
+            token = page["metadata"].get("continue") or ""
+            if not token:
+                return items, page["metadata"].get("resourceVersion", "")
+
+    def watch(self, path: str, resource_version: str, seconds: float, **query: t.Any) -> Iterator[Json]:
+        """Events until the time is over or the server ends the stream."""
+        limit = max(1, min(math.ceil(seconds), WATCH_TIMEOUT))
+        wanted = {
+            "watch": "true",
+            "resourceVersion": resource_version,
+            "allowWatchBookmarks": "true",
+            "timeoutSeconds": limit,
+            **query,
+        }
+        response = self._send("GET", path, wanted, read_timeout=limit + 5)
+        try:
+            for line in _lines(response, self.server):
+                event = json.loads(line)
+                if event["type"] == "ERROR":
+                    if event["object"].get("code") == 410:
+                        raise Expired(event["object"].get("message", ""))
+                    raise Unreachable(f"watch of {path} ended: {event['object'].get('message')}")
+                yield event
+        finally:
+            response.close()
+
+    def discover(self) -> t.Dict[str, t.List[Resource]]:
+        """All served group/versions with their resources: two requests on anything newer than Kubernetes 1.26."""
+        found: dict[str, list[Resource]] = {}
+        for root in ("/api", "/apis"):
+            answer = self.get(root, accept=discovery.ACCEPT)
+            if answer["kind"] == "APIGroupDiscoveryList":
+                found.update(discovery.aggregated(answer))
+            else:
+                for prefix, group_version in discovery.unaggregated(answer):
+                    found[group_version] = discovery.resources(group_version, self.get(f"{prefix}/{group_version}"))
+        return found
+
+    def discover_one(self, api_version: str) -> t.List[Resource]:
+        """The resources of one group/version, which need not be served."""
+        root = "apis" if "/" in api_version else "api"
+        try:
+            return discovery.resources(api_version, self.get(f"/{root}/{api_version}"))
+        except Refused as error:
+            if error.status in (404, 503):  # 503: the group is registered, its schema not yet built
+                return []
+            raise
+
+    def _json(self, method: str, path: str, query: Json, **options: t.Any) -> Json:
+        response = self._send(method, path, query, **options)
+        try:
+            return json.loads(_read(response, self.server))
+        except ValueError:
+            raise ClusterError(
+                f"{self.server}{path} did not answer with JSON: expected a Kubernetes API server there; "
+                f"next: curl -k {self.server}/version"
+            ) from None
+
+    def _send(
+        self,
+        method: str,
+        path: str,
+        query: Json,
+        body: t.Any = None,
+        accept: str = "application/json",
+        content_type: str = "application/json",
+        read_timeout: float = READ_TIMEOUT,
+    ) -> t.Any:
+        self.requests += 1
+        wanted = {key: value for key, value in query.items() if value not in (None, "", [])}
+        url = f"{self.server}{path}" + (f"?{urlencode(wanted)}" if wanted else "")
+        options = {
+            "headers": self._request_headers(accept, content_type),
+            "body": json.dumps(body) if body is not None else None,
+            "preload_content": False,
+            "retries": False,
+            "timeout": urllib3.Timeout(connect=CONNECT_TIMEOUT, read=read_timeout),
+        }
+        try:
+            response = self._request(method, url, options)
+        except (urllib3.exceptions.HTTPError, OSError) as error:
+            raise unreachable(self.server, error) from error
+        if response.status >= 300:
+            raise refused(self.server, method, path, response.status, _read(response, self.server))
+        return response
+
+    def _request(self, method: str, url: str, options: Json) -> t.Any:
+        try:
+            return self._pool.request(method, url, **options)
+        except urllib3.exceptions.ProtocolError:
+            # A server may close an idle connection just when it is used again, and nobody has heard the question.
+            if method != "GET":
+                raise
+            return self._pool.request(method, url, **options)
+
+    def _request_headers(self, accept: str, content_type: str) -> t.Any:
+        headers = urllib3._collections.HTTPHeaderDict()
+        headers["Accept"] = accept
+        headers["User-Agent"] = "ecosystem_edge.accelerator"
+        headers["Content-Type"] = content_type
+        for setting in self._configuration.auth_settings().values():
+            if setting["in"] == "header":
+                headers[setting["key"]] = setting["value"]
+        for name, value in self._headers.items():
+            for one in value if isinstance(value, list) else [value]:
+                headers.add(name, one)
+        return headers
+
+
+def _read(response: t.Any, server: str) -> str:
+    try:
+        return response.read().decode(errors="replace")
+    except (urllib3.exceptions.HTTPError, OSError) as error:
+        raise unreachable(server, error) from error
+
+
+def _lines(response: t.Any, server: str) -> Iterator[bytes]:
+    rest = b""
+    try:
+        for chunk in response.stream(None):
+            *lines, rest = (rest + chunk).split(b"\n")
+            yield from (line for line in lines if line.strip())
+    except (urllib3.exceptions.HTTPError, OSError) as error:
+        raise unreachable(server, error) from error
+
+
+def unreachable(server: str, error: BaseException) -> ClusterError:
+    """One message for whatever kept an answer from coming."""
+    reason = str(getattr(error, "reason", None) or error)
+    reason = re.sub(r"^(<.*?>|HTTPS?Connection\(.*?\)): ", "", reason)  # urllib3 puts the connection first
+    if "CERTIFICATE_VERIFY_FAILED" in reason or isinstance(error, urllib3.exceptions.SSLError):
+        return ClusterError(
+            f"the certificate of {server} cannot be verified: {reason}; next: give the cluster's CA with ca_cert "
+            f"(K8S_AUTH_SSL_CA_CERT) or in the kubeconfig; see it with: openssl s_client -showcerts -connect "
+            f"{server.split('://')[-1]}"
+        )
+    return Unreachable(
+        f"the cluster at {server} cannot be reached: {reason}; is this the right cluster, and is it running; "
+        f"next: kubectl --server {server} version"
+    )
+
+
+def refused(server: str, method: str, path: str, status: int, body: str) -> Refused:
+    """One message for an error status; the API server's own text names user, verb and resource."""
+    try:
+        said = json.loads(body).get("message") or body
+    except (ValueError, AttributeError):
+        said = body.strip()[:300]
+    if status == 401:
+        message = (
+            f"{server} does not know who asks ({method} {path}: {said}): the token or certificate is missing, "
+            "expired or from another cluster; next: kubectl auth whoami"
+        )
+    elif status == 403:
+        message = (
+            f"{server} forbids {method} {path}: {said}; "
+            "next: ask for that permission, or check who you are: kubectl auth whoami"
+        )
+    else:
+        message = f"{server} answered {method} {path} with {status}: {said}"
+    return Refused(message, status, body)
+
+
+def cluster_module(argument_spec: Json, **kwargs: t.Any) -> AnsibleK8SModule:
+    """An Ansible module with kubernetes.core's authentication options."""
+    return AnsibleK8SModule(
+        module_class=AnsibleModule,
+        argument_spec={**AUTH_ARG_SPEC, **argument_spec},
+        supports_check_mode=True,
+        **kwargs,
+    )
+
+
+def connect(module: AnsibleK8SModule) -> Api:
+    """Logs in as kubernetes.core does.
+
+    get_api_client() would also read discovery, without any time limit, before it returns; so its parts are used.
+    """
+    auth = k8s_client._create_auth_spec(module)
+    try:
+        return Api(k8s_client._create_configuration(auth), k8s_client._create_headers(module))
+    except (ConfigException, OSError, TypeError, ValueError) as error:
+        config = auth.get("kubeconfig")
+        where = f" with kubeconfig {config}" if isinstance(config, str) else ""
+        raise ClusterError(
+            f"no way to log in to a cluster{where}: {error}; next: give kubeconfig (K8S_AUTH_KUBECONFIG), "
+            "or host and api_key (K8S_AUTH_HOST, K8S_AUTH_API_KEY)"
+        ) from error
+
+
+def pause(seconds: float) -> None:
+    """Between two tries; here, so that tests need not wait."""
+    time.sleep(seconds)
+
+
+__all__ = ("Api", "ClusterError", "Expired", "Refused", "Resource", "Unreachable", "cluster_module", "connect", "pause")

@@ -1,0 +1,126 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What must hold between the values of a definition whose form is right. Pure. PRIVATE to this collection."""
+
+from __future__ import annotations
+
+import typing as t
+
+from ansible_collections.ecosystem_edge.accelerator.plugins.module_utils._definition.fill import fill
+from ansible_collections.ecosystem_edge.accelerator.plugins.module_utils._manifests.custom_resource import FIELDS
+
+Json = t.Dict[str, t.Any]
+Mistakes = t.Iterator[str]
+
+HARDWARE = ("pci", "loaded_module", "cpu_feature", "node_label")
+RESERVED = ("kubernetes.io", "k8s.io")
+KMM_LONGEST = 39  # of the label kmm.node.kubernetes.io/<namespace>.<name>.ready
+TYPES: t.Dict[str, type] = {"string": str, "integer": int, "boolean": bool}
+
+
+def check(given: Json) -> t.List[str]:
+    """The rules see the defaults too: a mistake may lie between a given value and one that was left out."""
+    definition = fill(given)
+    return [
+        mistake for rule in (_names, _hardware, _driver, _images, _consumer, _fields) for mistake in rule(definition)
+    ]
+
+
+def _reserved(domain: str) -> bool:
+    return any(domain == own or domain.endswith(f".{own}") for own in RESERVED)
+
+
+def _names(definition: Json) -> Mistakes:
+    both = f"{definition['namespace']}.{definition['name']}"
+    if len(both) > KMM_LONGEST:
+        yield (
+            f"name: expected <namespace>.<name> of at most {KMM_LONGEST} characters, for KMM's node labels; "
+            f"seen {both}, {len(both)} characters"
+        )
+    domain = definition["resource"].partition("/")[0]
+    if _reserved(domain):
+        yield f"resource: expected a domain of your own; seen {domain}, which is Kubernetes' own"
+    group = definition["operator"]["api"]["group"]
+    if _reserved(group) and not _reserved(domain):
+        yield f"operator.api.group: expected a domain of your own; seen {group}, which is Kubernetes' own"
+
+
+def _hardware(definition: Json) -> Mistakes:
+    given = [name for name in HARDWARE if definition["hardware"][name]]
+    if len(given) != 1:
+        yield f"hardware: expected exactly one of {', '.join(HARDWARE)}; seen {', '.join(given) or 'none'}"
+    if definition["hardware"]["loaded_module"] == definition["driver"]["module"]:
+        yield (
+            "hardware.loaded_module: expected a module that is loaded before the driver is; "
+            f"seen {definition['driver']['module']}, which is the driver itself"
+        )
+
+
+def _driver(definition: Json) -> Mistakes:
+    driver, image = definition["driver"], definition["images"]["driver"]
+    given = [f"driver.{name}" for name in ("source", "git") if driver[name]]
+    if len(given) == 2:
+        yield "driver: expected either source or git; seen both"
+    if not given and not image:
+        yield "driver: expected one of driver.source, driver.git, images.driver; seen none"
+    if driver["signing"] and not image:
+        yield "driver.signing: a build here does not sign yet; expected a signed image in images.driver instead"
+
+
+def _images(definition: Json) -> Mistakes:
+    images = definition["images"]
+    wanted = ["driver", "device_plugin"]
+    wanted += ["operator"] if definition["managed_by"] == "operator" else []
+    wanted += ["consumer"] if definition["consumer"] else []
+    built = [f"images.{name}" for name in wanted if not images[name]]
+    if built and not images["registry"]:
+        yield (
+            "images.registry: expected a registry and path to push to, or references for all images; "
+            f"seen nothing for {', '.join(built)}"
+        )
+
+
+def _consumer(definition: Json) -> Mistakes:
+    consumer, count = definition["consumer"], definition["devices"]["count"]
+    if not consumer:
+        return
+    if not consumer["source"] and not definition["images"]["consumer"]:
+        yield "consumer: expected consumer.source or images.consumer; seen neither"
+    if count and consumer["devices"] > count:
+        yield f"consumer.devices: expected at most devices.count, {count}; seen {consumer['devices']}"
+
+
+def _fields(definition: Json) -> Mistakes:
+    seen: t.Dict[str, str] = {}
+    for name, field in definition["operator"]["fields"].items():
+        path, parameter = f"operator.fields.{name}", field["parameter"]
+        if name in FIELDS:
+            yield f"{path}: expected another name; {', '.join(FIELDS)} are fields of every custom resource"
+        if parameter in seen:
+            yield f"{path}.parameter: expected a parameter that no other field sets; {seen[parameter]} sets {parameter}"
+        seen.setdefault(parameter, name)
+        limits = [key for key in ("minimum", "maximum") if field[key] is not None]
+        if limits and field["type"] != "integer":
+            yield f"{path}.{limits[0]}: expected only with type integer; seen type {field['type']}"
+        if len(limits) == 2 and field["minimum"] > field["maximum"]:
+            yield f"{path}.minimum: expected at most maximum, {field['maximum']}; seen {field['minimum']}"
+        if field["counts_devices"] and field["type"] != "integer":
+            yield f"{path}.counts_devices: expected only with type integer; seen type {field['type']}"
+        yield from _value_of_field(definition, path, field)
+
+
+def _value_of_field(definition: Json, path: str, field: Json) -> Mistakes:
+    value = definition["driver"]["parameters"].get(field["parameter"])
+    if value is None:
+        return
+    where = f"driver.parameters.{field['parameter']}"
+    is_boolean = isinstance(value, bool)  # which Python takes for a number too
+    if not isinstance(value, TYPES[field["type"]]) or is_boolean is not (field["type"] == "boolean"):
+        yield f"{where}: expected a value of type {field['type']}, as {path} says; seen {value!r}"
+    elif field["type"] == "integer":
+        if field["minimum"] is not None and value < field["minimum"]:
+            yield f"{where}: expected at least {field['minimum']}, as {path} says; seen {value}"
+        if field["maximum"] is not None and value > field["maximum"]:
+            yield f"{where}: expected at most {field['maximum']}, as {path} says; seen {value}"
+
+
+RULES = (_names, _hardware, _driver, _images, _consumer, _fields)

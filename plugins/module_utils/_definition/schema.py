@@ -1,0 +1,246 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The accelerator definition, as data: what may stand where, what it means, what it is when left out. PRIVATE.
+
+From this come the check, the defaults, the roles' argument specs and the reference page. A value that is null counts as
+left out.
+"""
+
+from __future__ import annotations
+
+import typing as t
+
+
+class Value(t.NamedTuple):
+    """One value. kind: a name in _syntax.SYNTAX, or boolean, integer, scalar, text."""
+
+    kind: str
+    text: str
+    default: t.Any = None
+    default_text: str = ""  # for a default that follows from other values
+    required: bool = False
+    minimum: t.Optional[int] = None
+    maximum: t.Optional[int] = None
+    choices: t.Tuple[str, ...] = ()
+    on_host: str = ""  # for a path: what must be there, on the host that builds: "folder" or "file"
+
+
+class Items(t.NamedTuple):
+    """A list of values."""
+
+    of: Value
+    text: str
+    default: t.Optional[t.Tuple[t.Any, ...]] = ()
+
+
+class Section(t.NamedTuple):
+    """A mapping with given names. optional: null when left out, not filled."""
+
+    fields: t.Dict[str, t.Any]
+    text: str
+    optional: bool = False
+
+
+class Names(t.NamedTuple):
+    """A mapping with names that the user chooses. of: what each is. optional: null when left out, not empty."""
+
+    key: str
+    of: t.Union[Value, Section]
+    text: str
+    optional: bool = False
+
+
+Node = t.Union[Value, Items, Names, Section]
+
+
+def _installed(what: str, package: str) -> Section:
+    return Section(
+        {
+            "install": Value("boolean", f"Install {what} by OLM when the cluster has none.", True),
+            "namespace": Value("namespace", "Where.", default_text=f"openshift-{what.lower()}"),
+            "package": Value("object", "OLM package.", default_text=package),
+            "channel": Value("version", "OLM channel.", default_text="stable"),
+            "source": Value("object", "CatalogSource.", default_text="by platform"),
+            "source_namespace": Value("namespace", "The CatalogSource's namespace.", default_text="by platform"),
+        },
+        f"{what}: used as found, or installed.",
+    )
+
+
+LABEL = Value("label_value", "Its value.")
+FIELD_TYPES = ("string", "integer", "boolean")
+
+HARDWARE = Section(
+    {
+        "pci": Section(
+            {
+                "vendor": Value("hex4", "PCI vendor.", required=True),
+                "device": Value("hex4", "PCI device.", required=True),
+                "class": Value("hex4", "PCI class."),
+            },
+            "A PCI device.",
+            optional=True,
+        ),
+        "loaded_module": Value("kernel_module", "An in-tree kernel module whose presence shows the hardware."),
+        "cpu_feature": Value("cpu_feature", "A CPU flag, as NFD names it."),
+        "node_label": Names(
+            "label_key", Value("label_value", "Its value."), "Labels that you put on the nodes.", optional=True
+        ),
+    },
+    "How a node with the hardware is recognised. Exactly one of these.",
+)
+
+DRIVER = Section(
+    {
+        "source": Value("path", "Folder with the kernel module's sources.", on_host="folder"),
+        "git": Section(
+            {
+                "url": Value("git_url", "Repository with the sources.", required=True),
+                "ref": Value("git_ref", "Tag, branch or commit; a commit makes builds repeatable.", required=True),
+                "subdir": Value("file_in_image", "Folder in the repository."),
+            },
+            "Sources in a repository, instead of `source`.",
+            optional=True,
+        ),
+        "module": Value("kernel_module", "The kernel module's name, without `.ko`.", required=True),
+        "version": Value("version", "The driver's version. KMM reloads the driver when it changes.", "0.1.0"),
+        "parameters": Names("parameter", Value("scalar", "Its value."), "Parameters of the module."),
+        "firmware": Items(Value("file_in_image", ""), "Firmware files, relative to the sources' folder `firmware`."),
+        "replaces": Items(Value("kernel_module", ""), "In-tree modules that are removed first."),
+        "signing": Section(
+            {
+                "key": Value("path", "Private key, a file on the build host.", required=True, on_host="file"),
+                "certificate": Value("path", "Certificate, on the build host.", required=True, on_host="file"),
+            },
+            "Signs the module for Secure Boot. Not yet: it is refused; give a signed image in `images.driver`.",
+            optional=True,
+        ),
+    },
+    "The kernel module. It comes from `source`, `git`, or an image that is given in `images.driver`.",
+)
+
+_GIVEN = "A reference that you give; it is then not built."
+
+IMAGES = Section(
+    {
+        "registry": Value("registry", "Registry and path to push to. Needed unless all images are given."),
+        "tls_verify": Value("boolean", "The registry has a valid TLS certificate.", True),
+        "pull_secret": Value("object", "A Secret in the namespace, for pulling; you make both beforehand."),
+        "push_auth_file": Value("path", "A `auth.json` on the build host, for pushing.", on_host="file"),
+        "ca_bundle": Value("path", "Certificates on the build host, used while building.", on_host="file"),
+        "base": Value(
+            "image",
+            "Base image with Python, for device plugin, operator and consumer.",
+            "registry.access.redhat.com/ubi9/python-312-minimal:latest",
+        ),
+        "driver_base": Value(
+            "image", "Base image of the driver's image.", "registry.access.redhat.com/ubi9/ubi-minimal:latest"
+        ),
+        "builder": Value(
+            "image",
+            "Image with compiler and headers; `${KERNEL_FULL_VERSION}` may stand in it.",
+            default_text="on OpenShift the release's Driver Toolkit",
+        ),
+        "driver": Value("image", f"{_GIVEN} `${{KERNEL_FULL_VERSION}}` may stand in it."),
+        "device_plugin": Value("image", _GIVEN),
+        "operator": Value("image", _GIVEN),
+        "consumer": Value("image", _GIVEN),
+    },
+    "Where images come from and go to.",
+)
+
+OPERATOR = Section(
+    {
+        "api": Section(
+            {
+                "group": Value("domain", "API group.", default_text="the domain of `resource`"),
+                "version": Value("api_version", "API version.", "v1alpha1"),
+                "kind": Value("kind", "Kind.", default_text="`name` in camel case"),
+                "plural": Value("namespace", "Plural.", default_text="`kind` in lower case, with an s"),
+            },
+            "The custom resource's API.",
+        ),
+        "fields": Names(
+            "field",
+            Section(
+                {
+                    "parameter": Value("parameter", "The module parameter that it sets.", required=True),
+                    "type": Value("text", "Its type.", "string", choices=FIELD_TYPES),
+                    "minimum": Value("integer", "Least value, for integers."),
+                    "maximum": Value("integer", "Greatest value, for integers."),
+                    "description": Value("text", "Shown by `kubectl explain`."),
+                    "counts_devices": Value("boolean", "Its value is the number of devices per node.", False),
+                },
+                "",
+            ),
+            "Fields of the custom resource that set module parameters.",
+        ),
+    },
+    "The operator that keeps the accelerator usable.",
+)
+
+CONSUMER = Section(
+    {
+        "source": Value("path", "Folder with a Containerfile. Or give `images.consumer`.", on_host="folder"),
+        "command": Items(Value("text", ""), "Its command; the image's own when left out.", default=None),
+        "devices": Value("integer", "Devices that a pod asks for.", 1, minimum=1),
+        "replicas": Value("integer", "Pods.", 1, minimum=1),
+    },
+    "A workload that uses devices. None runs when left out.",
+    optional=True,
+)
+
+SCHEMA = Section(
+    {
+        "name": Value("name", "What everything is called after.", required=True),
+        "namespace": Value("namespace", "Where it lives.", default_text="`name`"),
+        "resource": Value("resource", "What pods ask for.", required=True),
+        "managed_by": Value("text", "Who keeps it so.", "operator", choices=("operator", "playbook")),
+        "nodes": Names(
+            "label_key",
+            LABEL,
+            "Labels of the nodes that may have it; empty: every schedulable worker.",
+        ),
+        "hardware": HARDWARE,
+        "driver": DRIVER,
+        "images": IMAGES,
+        "devices": Section(
+            {
+                "glob": Value("glob", "The device nodes.", default_text="`/dev/<name>-*`"),
+                "count": Value("integer", "How many each node has.", default_text="at least one", minimum=1),
+                "permissions": Value("permissions", "What pods may do with a device: read, write, mknod.", "rw"),
+            },
+            "The devices on a node.",
+        ),
+        "device_plugin": Section(
+            {
+                "deploy": Value(
+                    "text",
+                    "`own`: our unprivileged DaemonSet. `kmm`: KMM's, which is privileged.",
+                    "own",
+                    choices=("own", "kmm"),
+                )
+            },
+            "The device plugin.",
+        ),
+        "health": Section(
+            {"interval": Value("integer", "Seconds between self-checks.", 5, minimum=1, maximum=3600)},
+            "How the device plugin watches the devices.",
+        ),
+        "consumer": CONSUMER,
+        "operator": OPERATOR,
+        "monitoring": Section(
+            {
+                "enabled": Value("boolean", "Apply monitors, alerts and a dashboard where the API is.", True),
+                "labels": Names(
+                    "label_key", Value("label_value", "Its value."), "Labels that your Prometheus selects."
+                ),
+                "dashboard_namespace": Value("namespace", "Namespace of the dashboard.", default_text="by platform"),
+            },
+            "Metrics, alerts, dashboard.",
+        ),
+        "nfd": _installed("NFD", "nfd"),
+        "kmm": _installed("KMM", "kernel-module-management"),
+        "timeout": Value("integer", "Bound of each wait, in seconds.", 600, minimum=10, maximum=86400),
+    },
+    "The accelerator definition.",
+)

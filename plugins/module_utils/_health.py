@@ -1,0 +1,229 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The health of an accelerator's devices: node, plugin pod and the plugin's own report in, verdict out.
+
+Pure. PRIVATE to this collection. The kubelet's arithmetic: capacity = healthy + unhealthy, allocatable = healthy.
+When a plugin's socket is gone allocatable is 0 at once, and capacity stays for 5 minutes, then is 0, never removed.
+"""
+
+from __future__ import annotations
+
+import typing as t
+
+from ansible_collections.ecosystem_edge.accelerator.plugins.module_utils import _names
+from ansible_collections.ecosystem_edge.accelerator.plugins.module_utils._facts import schedulable
+
+Json = t.Dict[str, t.Any]
+
+COLUMNS = ("node", "expected", "advertised", "allocatable", "healthy", "verdict", "reason")
+
+
+# Verdicts that are no reason to call anybody: nothing is wanted on a node that takes no pods.
+FINE = ("ok", "unschedulable")
+
+
+class Rules(t.NamedTuple):
+    """What a node should have."""
+
+    resource: str
+    namespace: str
+    expected: t.Optional[int] = None
+    ready_label: t.Optional[str] = None
+
+
+class Plugin(t.NamedTuple):
+    """The device plugin's pod on a node."""
+
+    name: str
+    ready: bool
+    trouble: str  # why it is not ready, in the container runtime's words
+
+
+class Report(t.NamedTuple):
+    """What a device plugin says at /devices, or why it said nothing."""
+
+    registered: bool
+    devices: t.List[Json]
+    error: str = ""
+
+
+class Verdict(t.NamedTuple):
+    verdict: str
+    reason: str
+
+
+def quantity(node: Json, which: str, resource: str) -> int:
+    """A count of devices from a node's status; absent is 0."""
+    return _names.count((node["status"].get(which) or {}).get(resource, "0"))
+
+
+def node_ready(node: Json) -> bool:
+    conditions = node["status"].get("conditions") or []
+    return any(one["type"] == "Ready" and one["status"] == "True" for one in conditions)
+
+
+def plugin_of(pod: Json) -> Plugin:
+    status = pod.get("status", {})
+    conditions = status.get("conditions") or []
+    ready = any(one["type"] == "Ready" and one["status"] == "True" for one in conditions)
+    return Plugin(pod["metadata"]["name"], ready and not pod["metadata"].get("deletionTimestamp"), _trouble(status))
+
+
+def _trouble(status: Json) -> str:
+    for container in [*(status.get("initContainerStatuses") or []), *(status.get("containerStatuses") or [])]:
+        for state in (container.get("state") or {}).values():
+            if state.get("reason") not in (None, "Completed"):
+                last = (container.get("lastState") or {}).get("terminated") or {}
+                said = state.get("message") or last.get("message") or ""
+                return f"{state['reason']}: {said}".rstrip(": ")
+    return f"phase {status.get('phase', 'Unknown')}"
+
+
+def plugins_by_node(pods: t.Iterable[Json]) -> t.Dict[str, Plugin]:
+    """One pod a node: the ready one where an old pod is still going."""
+    found: dict[str, Plugin] = {}
+    for pod in pods:
+        node = pod.get("spec", {}).get("nodeName")
+        if node and not (node in found and found[node].ready):
+            found[node] = plugin_of(pod)
+    return found
+
+
+def judge(node: Json, plugin: t.Optional[Plugin], report: t.Optional[Report], rules: Rules) -> Verdict:
+    """The verdict on one node. The first thing that is wrong names the cause of what is wrong behind it."""
+    capacity = quantity(node, "capacity", rules.resource)
+    allocatable = quantity(node, "allocatable", rules.resource)
+    if not node_ready(node):
+        return Verdict("node_not_ready", "the kubelet does not report the node as ready")
+    if allocatable == 0 and not schedulable(node):
+        return Verdict("unschedulable", "cordoned or tainted, so neither driver nor plugin is wanted here")
+    if rules.ready_label and rules.ready_label not in (node["metadata"].get("labels") or {}):
+        return Verdict("no_driver", f"the driver's module is not loaded: no label {rules.ready_label}")
+    if plugin is None or not plugin.ready:
+        return _without_plugin(plugin, capacity)
+    if report and report.error:
+        return Verdict("plugin_failing", report.error)
+    if report and not report.registered:
+        return Verdict("unregistered", f"{plugin.name} is not registered with the kubelet")
+    if capacity == 0:
+        return _nothing_advertised(plugin, report)
+    return _counted(capacity, allocatable, report, rules)
+
+
+def _without_plugin(plugin: t.Optional[Plugin], capacity: int) -> Verdict:
+    left = f"; the advertised {capacity} are left from before" if capacity else ""
+    if plugin is None:
+        return Verdict("stale" if capacity else "no_plugin", f"no device plugin runs here{left}")
+    return Verdict("plugin_failing", f"{plugin.name} is not ready: {plugin.trouble}{left}")
+
+
+def _nothing_advertised(plugin: Plugin, report: t.Optional[Report]) -> Verdict:
+    if report is None:
+        return Verdict("missing", "the kubelet advertises no device")
+    if not report.devices:
+        return Verdict("missing", f"{plugin.name} finds no device")
+    return Verdict("missing", f"{plugin.name} has {len(report.devices)}, the kubelet advertises none yet")
+
+
+def _counted(capacity: int, allocatable: int, report: t.Optional[Report], rules: Rules) -> Verdict:
+    reasons = []
+    if rules.expected is not None and capacity < rules.expected:
+        reasons.append(f"{rules.expected - capacity} of {rules.expected} devices missing")
+    if allocatable < capacity:
+        reasons.append(f"{capacity - allocatable} of {capacity} unhealthy")
+    elif report and len(healthy(report)) < allocatable:
+        reasons.append(f"{allocatable - len(healthy(report))} turned unhealthy, the node's numbers will follow")
+    reasons += [
+        f"{d['id']}: {d.get('reason') or d['health']}" for d in (report.devices if report else []) if not _well(d)
+    ]
+    if reasons:
+        return Verdict("unhealthy" if allocatable == 0 else "degraded", ", ".join(reasons))
+    if rules.expected is not None and capacity > rules.expected:
+        return Verdict("ok", f"{capacity - rules.expected} more than expected")
+    return Verdict("ok", "")
+
+
+def _well(device: Json) -> bool:
+    return device["health"] == "Healthy"
+
+
+def healthy(report: Report) -> t.List[Json]:
+    return [device for device in report.devices if _well(device)]
+
+
+def entry(node: Json, plugin: t.Optional[Plugin], report: t.Optional[Report], rules: Rules) -> Json:
+    """One node in accelerator_health."""
+    verdict = judge(node, plugin, report, rules)
+    labels = node["metadata"].get("labels") or {}
+    return {
+        "node": node["metadata"]["name"],
+        "expected": rules.expected,
+        "advertised": quantity(node, "capacity", rules.resource),
+        "allocatable": quantity(node, "allocatable", rules.resource),
+        "healthy": len(healthy(report)) if report and not report.error else None,
+        "verdict": verdict.verdict,
+        "reason": verdict.reason,
+        "evidence": {
+            "node_ready": node_ready(node),
+            "driver_ready": rules.ready_label in labels if rules.ready_label else None,
+            "plugin": plugin._asdict() if plugin else None,
+            "registered": report.registered if report and not report.error else None,
+        },
+        "devices": report.devices if report else [],
+    }
+
+
+def well(entries: t.Sequence[Json], expected_nodes: t.Optional[int]) -> bool:
+    """Whether every node is well, and there are enough; no node at all is never well."""
+    least = 1 if expected_nodes is None else expected_nodes
+    usable = [one for one in entries if one["verdict"] == "ok"]
+    return len(usable) >= max(1, least) and all(one["verdict"] in FINE for one in entries)
+
+
+def table(entries: t.Sequence[Json]) -> str:
+    """The entries as aligned text; numbers are flushed right."""
+    rows = [tuple(column.upper() for column in COLUMNS)]
+    for one in entries:
+        cells = {**one, "expected": "1+" if one["expected"] is None else one["expected"]}
+        rows.append(tuple("-" if cells[column] is None else str(cells[column]) for column in COLUMNS))
+    widths = [max(len(row[index]) for row in rows) for index in range(len(COLUMNS))]
+    numbers = range(1, 5)
+    return "\n".join(
+        "  ".join(
+            cell.rjust(widths[index]) if index in numbers else cell.ljust(widths[index])
+            for index, cell in enumerate(row)
+        ).rstrip()
+        for row in rows
+    )
+
+
+def failure(
+    entries: t.Sequence[Json], rules: Rules, expected_nodes: t.Optional[int], selector: str, seconds: float
+) -> str:
+    """The message when not all is well: what, where, expected, seen, next step."""
+    least = 1 if expected_nodes is None else expected_nodes
+    devices = "at least one" if rules.expected is None else str(rules.expected)
+    bad = [one for one in entries if one["verdict"] not in FINE]
+    shown = [f"{one['node']} {one['allocatable']} allocatable, {one['verdict']}: {one['reason']}" for one in bad[:10]]
+    if len(bad) > 10:
+        shown.append(f"and {len(bad) - 10} more")
+    seen = f"{len(entries) - len(bad)} of {len(entries)} nodes well" + (f" ({'; '.join(shown)})" if shown else "")
+    return (
+        f"{rules.resource}: not well after {seconds:.0f} s; expected {devices} healthy devices on each of {least} "
+        f"or more nodes with labels {selector}; seen {seen}; next: {_next_step(bad, rules, selector)}"
+    )
+
+
+def _next_step(bad: t.Sequence[Json], rules: Rules, selector: str) -> str:
+    if not bad:
+        return f"kubectl get nodes -l '{selector}'"
+    worst, plugin = bad[0], bad[0]["evidence"]["plugin"]
+    if worst["verdict"] == "node_not_ready":
+        return f"kubectl describe node {worst['node']}"
+    if worst["verdict"] == "no_driver":
+        return f"kubectl -n {rules.namespace} get modules.kmm.sigs.x-k8s.io,pods -o wide"
+    if plugin is None:
+        return f"kubectl -n {rules.namespace} get daemonsets,pods -o wide"
+    return f"kubectl -n {rules.namespace} {'logs' if plugin['ready'] else 'describe pod'} {plugin['name']}"
+
+
+__all__ = ("Plugin", "Report", "Rules", "Verdict", "entry", "failure", "judge", "plugins_by_node", "table", "well")

@@ -1,0 +1,91 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Reads what _health judges, and waits for all to be well. PRIVATE to this collection."""
+
+from __future__ import annotations
+
+import time
+import typing as t
+
+from ansible_collections.ecosystem_edge.accelerator.plugins.module_utils import _health as health
+from ansible_collections.ecosystem_edge.accelerator.plugins.module_utils._cluster import (
+    Api,
+    ClusterError,
+    Expired,
+    Json,
+    Refused,
+    Unreachable,
+    pause,
+)
+
+NODES = "/api/v1/nodes"
+LOOK_AGAIN = 10  # seconds
+
+
+def selector(labels: t.Mapping[str, t.Any]) -> str:
+    return ",".join(f"{key}={value}" for key, value in labels.items())
+
+
+class Reader:
+    """Reads nodes, pods and reports, and judges them."""
+
+    def __init__(self, api: Api, params: Json) -> None:
+        self.api = api
+        self.rules = health.Rules(params["resource"], params["namespace"], params["expected"], params["ready_label"])
+        self.expected_nodes: t.Optional[int] = params["expected_nodes"]
+        self.selector = selector(params["nodes"])
+        self._pods = f"/api/v1/namespaces/{params['namespace']}/pods"
+        self._plugin_selector = selector(params["plugin_labels"])
+        self._port: int = params["port"]
+
+    def read(self, probe: str) -> t.Tuple[t.List[Json], str]:
+        """The entries of all nodes, and the resource version of the list of nodes."""
+        nodes, version = self.api.pages(NODES, labelSelector=self.selector)
+        pods, _version = self.api.pages(self._pods, labelSelector=self._plugin_selector)
+        plugins = health.plugins_by_node(pods)
+        return [self._entry(node, plugins.get(node["metadata"]["name"]), probe) for node in nodes], version
+
+    def well(self, entries: t.Sequence[Json]) -> bool:
+        return health.well(entries, self.expected_nodes)
+
+    def _entry(self, node: Json, plugin: t.Optional[health.Plugin], probe: str) -> Json:
+        found = health.entry(node, plugin, None, self.rules)
+        ask = probe == "all" or (probe == "suspect" and found["verdict"] != "ok")
+        if not ask or plugin is None or not plugin.ready:
+            return found
+        return health.entry(node, plugin, self._report(plugin), self.rules)
+
+    def _report(self, plugin: health.Plugin) -> health.Report:
+        path = f"{self._pods}/{plugin.name}:{self._port}/proxy/devices"
+        try:
+            answer = self.api.get(path)
+            return health.Report(bool(answer["registered"]), list(answer["devices"]))
+        except (ClusterError, KeyError, TypeError) as error:
+            return health.Report(False, [], f"{plugin.name} did not answer at :{self._port}/devices: {error}")
+
+
+def wait(reader: Reader, probe: str, timeout: float) -> t.Tuple[t.List[Json], float]:
+    """Looks again whenever a node changes, until all is well or the time is over. Plugins are asked at the end only."""
+    start = time.monotonic()
+    entries: t.List[Json] = []
+    while True:
+        try:
+            left = start + timeout - time.monotonic()
+            entries, version = reader.read("none" if left > 0 else probe)
+            if left > 0 and reader.well(entries):
+                entries, version = reader.read(probe)
+            if left <= 0 or reader.well(entries):
+                return entries, time.monotonic() - start
+            # Pods change without their node, so look again after a while in any case.
+            for _event in reader.api.watch(NODES, version, min(left, LOOK_AGAIN), labelSelector=reader.selector):
+                break
+            pause(0.5)  # changes of several nodes often come together
+        except Expired:
+            continue
+        except (Unreachable, Refused) as error:
+            passing = isinstance(error, Unreachable) or error.status == 429 or error.status >= 500
+            if not entries or not passing or time.monotonic() - start > timeout:
+                raise
+            pause(1)
+
+
+__all__ = ("Reader", "wait")

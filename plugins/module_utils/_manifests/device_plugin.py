@@ -1,0 +1,108 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The device plugin: our own DaemonSet, or the part of the Module from which KMM makes one. Pure. PRIVATE."""
+
+from __future__ import annotations
+
+import typing as t
+
+from ansible_collections.ecosystem_edge.accelerator.plugins.module_utils import _names as names
+from ansible_collections.ecosystem_edge.accelerator.plugins.module_utils._manifests._objects import (
+    CONFINED,
+    SECCOMP,
+    Json,
+    Scope,
+    probe,
+    startup_probe,
+)
+
+KUBELET = "/var/lib/kubelet/device-plugins"
+# Not at /dev: a read-only /dev keeps the runtime from adding what every container has there.
+ROOT = "/host"
+
+
+def device_plugin(scope: Scope) -> t.List[Json]:
+    name = names.device_plugin(scope.definition)
+    account = scope.service_account(name, "device-plugin")
+    scc = scope.privileged_scc(name, "device-plugin")
+    if scope.definition["device_plugin"]["deploy"] == "kmm":
+        return [account, *scc]
+    return [
+        account,
+        *scc,
+        _daemon_set(scope, name),
+        scope.metrics_service(name, "device-plugin", names.DEVICE_PLUGIN_PORT),
+    ]
+
+
+def by_kmm(scope: Scope) -> Json:
+    """KMM mounts the kubelet's folder by itself."""
+    container = _container(scope)
+    container["volumeMounts"] = [mount for mount in container["volumeMounts"] if mount["name"] != "kubelet"]
+    return {
+        "serviceAccountName": names.device_plugin(scope.definition),
+        "automountServiceAccountToken": False,
+        "container": container,
+        "volumes": [_volume("dev", "/dev")],
+    }
+
+
+def _container(scope: Scope) -> Json:
+    definition = scope.definition
+    flags = {
+        "resource": definition["resource"],
+        "device-glob": definition["devices"]["glob"],
+        "env-prefix": names.env_prefix(definition),
+        "permissions": definition["devices"]["permissions"],
+        "interval": definition["health"]["interval"],
+        "http-port": names.DEVICE_PLUGIN_PORT,
+        "root": ROOT,
+    }
+    return {
+        "image": scope.images["device_plugin"],
+        "args": [f"--{name}={value}" for name, value in flags.items()],
+        "env": [{"name": "NODE_NAME", "valueFrom": {"fieldRef": {"fieldPath": "spec.nodeName"}}}],
+        "resources": {"requests": {"cpu": "10m", "memory": "64Mi"}, "limits": {"memory": "256Mi"}},
+        "volumeMounts": [
+            {"name": "kubelet", "mountPath": KUBELET},
+            {"name": "dev", "mountPath": f"{ROOT}/dev", "readOnly": True},
+        ],
+    }
+
+
+def _daemon_set(scope: Scope, name: str) -> Json:
+    port = names.METRICS_PORT
+    container = {
+        "name": "device-plugin",
+        **_container(scope),
+        "ports": [{"name": port, "containerPort": names.DEVICE_PLUGIN_PORT, "protocol": "TCP"}],
+        "startupProbe": startup_probe("/healthz", port),
+        "livenessProbe": probe("/healthz", port, periodSeconds=10, failureThreshold=6),
+        "readinessProbe": probe("/readyz", port, periodSeconds=5, failureThreshold=3),
+        "securityContext": dict(CONFINED),
+    }
+    pod = scope.pod(
+        name,
+        "device-plugin",
+        container,
+        serviceAccountName=name,
+        automountServiceAccountToken=False,
+        nodeSelector={names.ready_label(scope.definition): ""},
+        # The ready label decides where it runs. A taint or a drain must not take the devices from running pods.
+        tolerations=[{"operator": "Exists"}],
+        priorityClassName="system-node-critical",
+        terminationGracePeriodSeconds=10,
+        # The kubelet's folder is 0750 root.
+        securityContext={"runAsUser": 0, "runAsNonRoot": False, "seccompProfile": SECCOMP, **_selinux(scope)},
+        volumes=[_volume("kubelet", KUBELET), _volume("dev", "/dev")],
+    )
+    update = {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": "10%"}}
+    return scope.make("apps/v1", "DaemonSet", name, "device-plugin", spec={**pod, "updateStrategy": update})
+
+
+def _selinux(scope: Scope) -> Json:
+    """The type that may use the kubelet's socket; there is none where SELinux is not."""
+    return {"seLinuxOptions": {"type": "container_device_plugin_t"}} if scope.openshift() else {}
+
+
+def _volume(name: str, path: str) -> Json:
+    return {"name": name, "hostPath": {"path": path, "type": "Directory"}}

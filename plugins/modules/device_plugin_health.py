@@ -1,0 +1,265 @@
+#!/usr/bin/python
+# SPDX-License-Identifier: Apache-2.0
+"""Ansible module: the health of an accelerator's devices, per node."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: device_plugin_health
+short_description: Reports the devices of an accelerator per node, with a verdict and its reason
+version_added: 0.1.0
+description:
+  - Compares, for each node that should have devices, what is expected, what the kubelet advertises, what pods can get,
+    and what the device plugin itself says of each device, and returns a verdict with its reason and evidence as the
+    fact C(accelerator_health).
+  - Reads only. With O(wait) it watches until every node is well, and fails with the table when that does not happen.
+  - No node at all is a failure, not success.
+author:
+  - The ecosystem_edge.accelerator maintainers (@ecosystem-edge)
+extends_documentation_fragment:
+  - kubernetes.core.k8s_auth_options
+  - ecosystem_edge.accelerator.cluster
+options:
+  resource:
+    description: The extended resource, as pods ask for it.
+    type: str
+    required: true
+  namespace:
+    description: The namespace of the device plugin's pods.
+    type: str
+    required: true
+  nodes:
+    description: Labels of the nodes that should have devices.
+    type: dict
+    required: true
+  expected:
+    description: How many devices each node should have. Without it, at least one.
+    type: int
+  expected_nodes:
+    description: How many nodes should have devices. Without it, at least one.
+    type: int
+  plugin_labels:
+    description: Labels of the device plugin's pods.
+    type: dict
+    required: true
+  port:
+    description: The port on which the device plugin answers C(/devices).
+    type: int
+    default: 9400
+  ready_label:
+    description:
+      - A label, of any value, that a node has while the driver's kernel module is loaded there, such as
+        C(kmm.node.kubernetes.io/NAMESPACE.NAME.ready). Lets the verdict tell a missing driver from a missing plugin.
+    type: str
+  probe:
+    description:
+      - Which device plugins are asked for their devices, through the API server's pod proxy.
+      - V(suspect) asks those of nodes whose numbers are not as they should be.
+    type: str
+    choices: [all, suspect, none]
+    default: suspect
+  wait:
+    description: Whether to wait until every node is well, and to fail otherwise.
+    type: bool
+    default: false
+  timeout:
+    description: Seconds after which O(wait) fails.
+    type: int
+    default: 600
+notes:
+  - In check mode it does not wait; see RV(skipped_wait).
+  - The numbers of a node follow the kubelet's with up to 10 seconds of delay.
+"""
+
+EXAMPLES = r"""
+- name: Look at the devices
+  ecosystem_edge.accelerator.device_plugin_health:
+    resource: example.com/ptemplate
+    namespace: ptemplate
+    nodes:
+      feature.node.kubernetes.io/ptemplate.present: "true"
+    plugin_labels:
+      app.kubernetes.io/name: ptemplate-device-plugin
+      app.kubernetes.io/instance: ptemplate
+    probe: all
+  register: health
+
+- name: Show the table
+  ansible.builtin.debug:
+    msg: "{{ health.summary.splitlines() }}"
+
+- name: Wait for five devices on each of two nodes
+  ecosystem_edge.accelerator.device_plugin_health:
+    resource: example.com/ptemplate
+    namespace: ptemplate
+    nodes:
+      feature.node.kubernetes.io/ptemplate.present: "true"
+    plugin_labels:
+      app.kubernetes.io/name: ptemplate-device-plugin
+    ready_label: kmm.node.kubernetes.io/ptemplate.ptemplate.ready
+    expected: 5
+    expected_nodes: 2
+    wait: true
+    timeout: 300
+"""
+
+RETURN = r"""
+ansible_facts:
+  description: Holds one fact, C(accelerator_health).
+  returned: success
+  type: dict
+  contains:
+    accelerator_health:
+      description: What was found.
+      returned: success
+      type: dict
+      contains:
+        resource:
+          description: The extended resource.
+          type: str
+          returned: success
+        ok:
+          description: Whether every node is well and there are as many nodes as expected.
+          type: bool
+          returned: success
+        expected_nodes:
+          description: How many nodes should have devices, or null.
+          type: int
+          returned: success
+        nodes:
+          description: One entry a node.
+          type: list
+          elements: dict
+          returned: success
+          contains:
+            node:
+              description: Name of the node.
+              type: str
+              returned: success
+            expected:
+              description: How many devices the node should have, or null for at least one.
+              type: int
+              returned: success
+            advertised:
+              description: The node's capacity of the resource, which counts healthy and unhealthy devices.
+              type: int
+              returned: success
+            allocatable:
+              description: How many devices pods can get in all, which counts healthy devices.
+              type: int
+              returned: success
+            healthy:
+              description: How many devices the plugin calls healthy, or null when it was not asked.
+              type: int
+              returned: success
+            verdict:
+              description:
+                - V(ok).
+                - V(degraded) when some devices are missing or unhealthy, V(unhealthy) when all are unhealthy,
+                  V(missing) when the kubelet advertises none.
+                - V(no_driver) when the module is not loaded, V(no_plugin) when no plugin runs on the node,
+                  V(plugin_failing) when it does not get ready or does not answer, V(unregistered) when the kubelet does
+                  not know it, V(stale) when the node's numbers are left from a plugin that is gone.
+                - V(node_not_ready) when the node itself is not ready.
+                - V(unschedulable) when the node takes no pods and has no devices, which is no fault.
+              type: str
+              returned: success
+            reason:
+              description: Why, in one line; empty when all is well.
+              type: str
+              returned: success
+            evidence:
+              description: What the verdict rests on.
+              type: dict
+              returned: success
+            devices:
+              description:
+                - "The devices as the plugin sees them: id, path, health, reason, since. Empty when it was not asked."
+              type: list
+              elements: dict
+              returned: success
+summary:
+  description: The same as a table to read.
+  returned: always, after the first read
+  type: str
+  sample: |-
+    NODE      EXPECTED  ADVERTISED  ALLOCATABLE  HEALTHY  VERDICT  REASON
+    worker-1         5           5            5        5  ok
+skipped_wait:
+  description: Whether not all was well and nothing was waited for, because of check mode.
+  returned: success
+  type: bool
+elapsed:
+  description: How many seconds it took.
+  returned: always, after the first read
+  type: float
+requests:
+  description: How many requests the API server got.
+  returned: always, after the first read
+  type: int
+"""
+
+import typing as t
+
+from ansible_collections.ecosystem_edge.accelerator.plugins.module_utils import _health as health
+from ansible_collections.ecosystem_edge.accelerator.plugins.module_utils._cluster import (
+    ClusterError,
+    cluster_module,
+    connect,
+)
+from ansible_collections.ecosystem_edge.accelerator.plugins.module_utils._health_read import Reader, wait
+
+Json = t.Dict[str, t.Any]
+
+
+def argument_spec() -> Json:
+    return {
+        "resource": {"type": "str", "required": True},
+        "namespace": {"type": "str", "required": True},
+        "nodes": {"type": "dict", "required": True},
+        "expected": {"type": "int"},
+        "expected_nodes": {"type": "int"},
+        "plugin_labels": {"type": "dict", "required": True},
+        "port": {"type": "int", "default": 9400},
+        "ready_label": {"type": "str"},
+        "probe": {"type": "str", "choices": ["all", "suspect", "none"], "default": "suspect"},
+        "wait": {"type": "bool", "default": False},
+        "timeout": {"type": "int", "default": 600},
+    }
+
+
+def run(module: t.Any) -> None:
+    params = module.params
+    reader = Reader(connect(module), params)
+    timeout = params["timeout"] if params["wait"] and not module.check_mode else 0
+    entries, elapsed = wait(reader, params["probe"], timeout)
+    fine = reader.well(entries)
+    result = {
+        "ansible_facts": {
+            "accelerator_health": {
+                "resource": params["resource"],
+                "ok": fine,
+                "expected_nodes": params["expected_nodes"],
+                "nodes": entries,
+            }
+        },
+        "summary": health.table(entries),
+        "elapsed": round(elapsed, 2),
+        "requests": reader.api.requests,
+    }
+    if params["wait"] and not module.check_mode and not fine:
+        text = health.failure(entries, reader.rules, reader.expected_nodes, reader.selector, elapsed)
+        module.fail_json(msg=text, **result)
+    module.exit_json(changed=False, skipped_wait=bool(params["wait"]) and not fine, **result)
+
+
+def main() -> None:
+    module = cluster_module(argument_spec())
+    try:
+        run(module)
+    except ClusterError as error:
+        module.fail_json(msg=str(error))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,83 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the API tests share and that is no fixture: an API server, a fake kubelet, waiting."""
+
+from __future__ import annotations
+
+import select
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from stand_ins.controller import Controller
+from stand_ins.kube import NODES, PODS, Kube, key
+
+ROOT = Path(__file__).resolve().parents[2]
+START_SECONDS = 1200  # a first start compiles Kubernetes
+WAIT_SECONDS = 20
+
+
+@contextmanager
+def api_server(folder: Path) -> Iterator[Kube]:
+    argv = [str(ROOT / "lab" / "lab"), "api-server", str(folder)]
+    process = subprocess.Popen(argv, stdout=subprocess.PIPE, text=True)
+    try:
+        assert process.stdout
+        ready, _, _ = select.select([process.stdout], [], [], START_SECONDS)
+        if not ready:
+            pytest.fail(f"{' '.join(argv)}: no kubeconfig printed within {START_SECONDS} s; see {folder}/logs")
+        line = process.stdout.readline().strip()
+        if not line:
+            pytest.fail(f"{' '.join(argv)}: ended with {process.wait(30)} before it printed a kubeconfig; it said why")
+        yield Kube(Path(line))
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
+def report(kube: Kube, boot: str) -> None:
+    condition = {"type": "Ready", "status": "True", "reason": "", "message": ""}
+    blank = ("machineID", "systemUUID", "osImage", "containerRuntimeVersion", "kubeletVersion", "kubeProxyVersion")
+    info = dict.fromkeys(blank, "") | {"operatingSystem": "linux", "architecture": "amd64"}
+    info |= {"bootID": boot, "kernelVersion": "6.1.0-9-amd64"}
+    kube.merge(NODES, NODES.new("worker-1"), {"status": {"nodeInfo": info, "conditions": [condition]}}, "status")
+    # What the API server put on a new node and the controller manager would take off.
+    kube.merge(NODES, NODES.new("worker-1"), {"spec": {"taints": None}})
+
+
+class FakeKubelet(Controller):
+    """Every pod succeeds at once, but those whose image is in `broken`."""
+
+    name = "fake-kubelet"
+
+    def __init__(self, kube: Kube) -> None:
+        super().__init__(kube)
+        self.broken: set[str] = set()
+        self.seen: list[str] = []
+        self._pods = self.store(PODS)
+
+    def mend(self) -> None:
+        self.broken.clear()
+        self._wake.set()
+
+    def reconcile(self) -> None:
+        for pod in self._pods.all():
+            namespace, name = key(pod)
+            images = {c["image"] for c in pod["spec"]["containers"] + pod["spec"].get("initContainers", [])}
+            if "deletionTimestamp" in pod["metadata"]:
+                self.kube.delete(PODS, name, namespace, gracePeriodSeconds=0)
+            elif pod["status"].get("phase") == "Pending" and not images & self.broken:
+                self.seen.append(" ".join([name, *pod["spec"]["containers"][0].get("args", [])]))
+                self.kube.merge(PODS, pod, {"status": {"phase": "Succeeded"}}, "status")
+
+
+def eventually(look: Callable[[], Any], expected: Any) -> None:
+    """Waits until `look` returns what is expected; says what it returned last."""
+    until = time.monotonic() + WAIT_SECONDS
+    while (seen := look()) != expected:
+        if time.monotonic() > until:
+            assert seen == expected, f"still so after {WAIT_SECONDS} s"
+        time.sleep(0.05)

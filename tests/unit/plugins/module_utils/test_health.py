@@ -1,0 +1,268 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The verdict on a node, one row of the table a case; then the texts, and the loop that waits."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from ansible_collections.ecosystem_edge.accelerator.plugins.module_utils import _health, _health_read
+from ansible_collections.ecosystem_edge.accelerator.plugins.module_utils._cluster import Api
+from fake_api import Cut, FakeApi, Status, Stream, listing, thing
+
+RESOURCE = "example.com/ptemplate"
+LABEL = "kmm.node.kubernetes.io/pt.pt.ready"
+RULES = _health.Rules(RESOURCE, "pt", 5, LABEL)
+PLUGIN = _health.Plugin("plugin-x", True, "")
+
+
+def node(capacity: int | None = 5, allocatable: int = 5, ready: str = "True", driver: bool = True) -> Any:
+    status: dict[str, Any] = {"conditions": [{"type": "Ready", "status": ready}]}
+    if capacity is not None:
+        status |= {"capacity": {RESOURCE: str(capacity)}, "allocatable": {RESOURCE: str(allocatable)}}
+    return thing("n1", metadata={"labels": {LABEL: ""} if driver else {}}, status=status)
+
+
+def cordoned(**options: Any) -> Any:
+    return node(**options) | {"spec": {"unschedulable": True}}
+
+
+def devices(*health: str) -> list[Any]:
+    return [
+        {"id": str(n), "path": f"/dev/ptemplate-{n}", "health": word, "reason": f"{word}Reason", "since": "2026"}
+        for n, word in enumerate(health)
+    ]
+
+
+def report(*health: str, registered: bool = True) -> _health.Report:
+    return _health.Report(registered, devices(*health))
+
+
+FIVE = ["Healthy"] * 5
+
+
+@pytest.mark.parametrize(
+    ("node", "plugin", "report", "verdict", "reason"),
+    [
+        (node(), PLUGIN, None, "ok", ""),
+        (node(), PLUGIN, report(*FIVE), "ok", ""),
+        (node(7, 7), PLUGIN, None, "ok", "2 more than expected"),
+        (node(3, 3), PLUGIN, None, "degraded", "2 of 5 devices missing"),
+        (node(5, 4), PLUGIN, None, "degraded", "1 of 5 unhealthy"),
+        (
+            node(5, 4),
+            PLUGIN,
+            report(*FIVE[:4], "Unhealthy"),
+            "degraded",
+            "1 of 5 unhealthy, 4: UnhealthyReason",
+        ),
+        (
+            node(5, 5),
+            PLUGIN,
+            report(*FIVE[:4], "Unhealthy"),
+            "degraded",
+            "1 turned unhealthy, the node's numbers will follow, 4: UnhealthyReason",
+        ),
+        (node(5, 0), PLUGIN, None, "unhealthy", "5 of 5 unhealthy"),
+        (node(None), PLUGIN, None, "missing", "the kubelet advertises no device"),
+        (node(0, 0), PLUGIN, report(), "missing", "plugin-x finds no device"),
+        (node(0, 0), PLUGIN, report(*FIVE), "missing", "plugin-x has 5, the kubelet advertises none yet"),
+        (node(0, 0), PLUGIN, report(*FIVE, registered=False), "unregistered", "plugin-x is not registered"),
+        (node(), PLUGIN, _health.Report(False, [], "no answer"), "plugin_failing", "no answer"),
+        (node(None), None, None, "no_plugin", "no device plugin runs here"),
+        (node(5, 0), None, None, "stale", "no device plugin runs here; the advertised 5 are left from before"),
+        (
+            node(None),
+            _health.Plugin("p", False, "ImagePullBackOff: no such image"),
+            None,
+            "plugin_failing",
+            "p is not ready: ImagePullBackOff: no such image",
+        ),
+        (node(None, driver=False), None, None, "no_driver", f"the driver's module is not loaded: no label {LABEL}"),
+        (cordoned(capacity=None, driver=False), None, None, "unschedulable", "cordoned or tainted"),
+        (cordoned(capacity=5, allocatable=0, driver=False), None, None, "unschedulable", "cordoned or tainted"),
+        (cordoned(), PLUGIN, None, "ok", ""),  # not drained: it goes on
+        (node(None, ready="Unknown", driver=False), None, None, "node_not_ready", "the kubelet does not report"),
+    ],
+)
+def test_verdict(
+    node: Any, plugin: _health.Plugin | None, report: _health.Report | None, verdict: str, reason: str
+) -> None:
+    found = _health.judge(node, plugin, report, RULES)
+    assert found.verdict == verdict
+    assert found.reason.startswith(reason)
+    assert bool(found.reason) == bool(reason)
+
+
+def test_without_an_expected_number_one_device_is_enough() -> None:
+    rules = RULES._replace(expected=None)
+    assert _health.judge(node(1, 1), PLUGIN, None, rules).verdict == "ok"
+    assert _health.judge(node(0, 0), PLUGIN, None, rules).verdict == "missing"
+
+
+def test_without_a_ready_label_the_driver_is_not_judged() -> None:
+    assert _health.judge(node(driver=False), PLUGIN, None, RULES._replace(ready_label=None)).verdict == "ok"
+
+
+@pytest.mark.parametrize(
+    ("verdicts", "expected_nodes", "well"),
+    [
+        ([], None, False),
+        ([], 0, False),
+        (["ok"], None, True),
+        (["ok"], 2, False),
+        (["ok", "ok"], 2, True),
+        (["ok", "degraded"], 1, False),
+        (["ok", "unschedulable"], 1, True),
+        (["ok", "unschedulable"], 2, False),
+        (["unschedulable"], None, False),
+    ],
+)
+def test_no_node_is_never_well(verdicts: list[str], expected_nodes: int | None, well: bool) -> None:
+    assert _health.well([{"verdict": verdict} for verdict in verdicts], expected_nodes) is well
+
+
+def pod(name: str, on: str | None = "n1", ready: str = "True", **rest: Any) -> Any:
+    conditions = [{"type": "Ready", "status": ready}]
+    status = {"phase": "Running", "conditions": conditions, **rest.pop("status", {})}
+    return thing(name, "pt", spec={"nodeName": on} if on else {}, status=status, **rest)
+
+
+def test_the_ready_pod_speaks_for_the_node() -> None:
+    going = pod("going", metadata={"deletionTimestamp": "2026"})
+    for pods in ([going, pod("new")], [pod("new"), going]):
+        assert _health.plugins_by_node([*pods, pod("pending", on=None)]) == {
+            "n1": _health.Plugin("new", True, "phase Running")
+        }
+
+
+@pytest.mark.parametrize(
+    ("containers", "trouble"),
+    [
+        ([{"state": {"waiting": {"reason": "ImagePullBackOff", "message": "no such"}}}], "ImagePullBackOff: no such"),
+        (
+            [{"state": {"waiting": {"reason": "CrashLoopBackOff"}}, "lastState": {"terminated": {"message": "died"}}}],
+            "CrashLoopBackOff: died",
+        ),
+        ([{"state": {"terminated": {"reason": "OOMKilled"}}}], "OOMKilled"),
+        ([{"state": {"running": {}}}], "phase Running"),
+    ],
+)
+def test_why_a_pod_is_not_ready(containers: Any, trouble: str) -> None:
+    assert _health.plugin_of(pod("p", ready="False", status={"containerStatuses": containers})).trouble == trouble
+
+
+def test_the_table_is_aligned() -> None:
+    good = _health.entry(node(), PLUGIN, report(*FIVE), RULES)
+    bad = {**_health.entry(node(None), None, None, RULES._replace(expected=None)), "node": "worker-22"}
+    assert _health.table([good, bad]).splitlines() == [
+        "NODE       EXPECTED  ADVERTISED  ALLOCATABLE  HEALTHY  VERDICT    REASON",
+        "n1                5           5            5        5  ok",
+        "worker-22        1+           0            0        -  no_plugin  no device plugin runs here",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("entries", "words"),
+    [
+        ([], ["seen 0 of 0 nodes well", "next: kubectl get nodes -l 'a=b'"]),
+        (
+            [_health.entry(node(None, driver=False), None, None, RULES)],
+            ["n1 0 allocatable, no_driver: the driver's module", "next: kubectl -n pt get modules.kmm.sigs.x-k8s.io"],
+        ),
+        (
+            [_health.entry(node(5, 4), PLUGIN, report(*FIVE[:4], "Unhealthy"), RULES)],
+            ["4: UnhealthyReason", "next: kubectl -n pt logs plugin-x"],
+        ),
+        ([_health.entry(node(ready="False"), None, None, RULES)], ["next: kubectl describe node n1"]),
+        ([_health.entry(node(None), None, None, RULES)], ["next: kubectl -n pt get daemonsets,pods"]),
+    ],
+)
+def test_the_message_says_where_to_look(entries: list[Any], words: list[str]) -> None:
+    message = _health.failure(entries, RULES, 2, "a=b", 30)
+    start = (
+        f"{RESOURCE}: not well after 30 s; expected 5 healthy devices on each of 2 or more nodes with labels a=b; seen"
+    )
+    assert message.startswith(start)
+    assert [word for word in words if word not in message] == []
+
+
+# The loop, against an API server that answers as told.
+
+NODES, PODS = "/api/v1/nodes", "/api/v1/namespaces/pt/pods"
+DEVICES = f"{PODS}/plugin-x:9400/proxy/devices"
+PARAMS = {
+    "resource": RESOURCE,
+    "namespace": "pt",
+    "nodes": {"a": "b"},
+    "expected": 5,
+    "expected_nodes": 1,
+    "plugin_labels": {"app": "plugin"},
+    "port": 9400,
+    "ready_label": LABEL,
+}
+
+
+@pytest.fixture
+def reader(fake: FakeApi, api: Api) -> _health_read.Reader:
+    fake.on(PODS, listing(pod("plugin-x")))
+    fake.on(DEVICES, {"schema": 1, "resource": RESOURCE, "registered": True, "devices": devices(*FIVE)})
+    return _health_read.Reader(api, PARAMS)
+
+
+@pytest.mark.parametrize(
+    ("probe", "allocatable", "asked"),
+    [("all", 5, 1), ("suspect", 5, 0), ("suspect", 4, 1), ("none", 4, 0)],
+)
+def test_who_is_asked(fake: FakeApi, reader: _health_read.Reader, probe: str, allocatable: int, asked: int) -> None:
+    fake.on(NODES, listing(node(5, allocatable)))
+    entries, _elapsed = _health_read.wait(reader, probe, 0)
+    assert fake.paths().count(DEVICES) == asked
+    assert entries[0]["healthy"] == (5 if asked else None)
+    assert fake.asked[0][1]["labelSelector"] == "a=b"
+    assert fake.asked[1][1]["labelSelector"] == "app=plugin"
+
+
+def test_a_plugin_that_does_not_answer_is_failing(fake: FakeApi, reader: _health_read.Reader) -> None:
+    fake.on(NODES, listing(node()))
+    fake.on(DEVICES, Status(503, "connection refused"))
+    entries, _elapsed = _health_read.wait(reader, "all", 0)
+    assert entries[0]["verdict"] == "plugin_failing"
+    assert entries[0]["healthy"] is None
+    assert "connection refused" in entries[0]["reason"]
+
+
+@pytest.mark.parametrize(
+    "between",
+    [
+        Stream({"type": "MODIFIED", "object": node()}),
+        Stream(),
+        Stream({"type": "ERROR", "object": {"code": 410}}),
+        Cut(),
+        Status(503),
+    ],
+    ids=["event", "ended", "expired", "cut", "unavailable"],
+)
+def test_it_looks_again_until_all_is_well(fake: FakeApi, reader: _health_read.Reader, between: Any) -> None:
+    fake.on(NODES, [listing(node(None)), between, listing(node())])
+    entries, _elapsed = _health_read.wait(reader, "all", 30)
+    assert entries[0]["verdict"] == "ok"
+    assert fake.paths().count(DEVICES) == 1, "the plugin is asked at the end only"
+
+
+def test_devices_that_are_not_well_by_the_plugin_s_word_are_waited_for(
+    fake: FakeApi, reader: _health_read.Reader
+) -> None:
+    fake.on(NODES, lambda query: Stream() if "watch" in query else listing(node()))
+    bad = {"registered": True, "devices": devices(*FIVE[:4], "Unhealthy")}
+    fake.on(DEVICES, [bad, {"registered": True, "devices": devices(*FIVE)}])
+    entries, _elapsed = _health_read.wait(reader, "all", 30)
+    assert entries[0]["verdict"] == "ok"
+    assert fake.paths().count(DEVICES) == 2
+
+
+def test_the_time_over_asks_the_plugins_why(fake: FakeApi, reader: _health_read.Reader) -> None:
+    fake.on(NODES, lambda query: Stream() if "watch" in query else listing(node(5, 4)))
+    fake.on(DEVICES, {"registered": True, "devices": devices(*FIVE[:4], "Unhealthy")})
+    entries, _elapsed = _health_read.wait(reader, "suspect", 0.2)
+    assert entries[0]["reason"] == "1 of 5 unhealthy, 4: UnhealthyReason"

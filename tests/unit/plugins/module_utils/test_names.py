@@ -1,0 +1,73 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What is derived from the definition's names."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from ansible_collections.ecosystem_edge.accelerator.plugins.module_utils import _names as names
+from definitions import facts, node, widget
+
+OURS = "feature.node.kubernetes.io/widget.present"
+
+
+@pytest.mark.parametrize(
+    ("kernel", "tag"),
+    [
+        ("6.1.0-9-amd64", "0.1.0-6.1.0-9-amd64"),
+        ("5.14.0-427.el9_4.x86_64", "0.1.0-5.14.0-427.el9_4.x86_64"),
+        ("6.12.117+deb12-amd64", "0.1.0-6.12.117_deb12-amd64"),
+    ],
+)
+def test_the_driver_has_one_tag_a_kernel(kernel: str, tag: str) -> None:
+    definition = widget()
+    assert names.for_kernel(names.driver_tag(definition), kernel) == tag
+    assert names.for_kernel(names.driver_image(definition), kernel) == f"registry.example/team/widget-driver:{tag}"
+
+
+def test_a_given_driver_image_is_used_as_it_is() -> None:
+    assert names.driver_image(widget(images={"driver": "quay.io/acme/widget:7"})) == "quay.io/acme/widget:7"
+
+
+@pytest.mark.parametrize(
+    ("over", "selected"),
+    [
+        ({}, ["a", "b"]),
+        ({"nodes": {"pool": "x"}}, ["b"]),
+        ({"hardware": {"pci": None, "node_label": {"mine": "yes"}}}, ["c"]),
+    ],
+)
+def test_the_driver_goes_to_candidates_with_the_hardware(over: dict[str, Any], selected: list[str]) -> None:
+    nodes = [
+        node("c", mine="yes", pool="x"),
+        node("b", **{OURS: "true", "pool": "x"}),
+        node("a", **{OURS: "true"}),
+        node("d", **{OURS: "false"}),
+    ]
+    assert names.matching(widget(**over), nodes) == selected
+
+
+@pytest.mark.parametrize(
+    ("seen", "wanted", "place"),
+    [
+        ({}, None, "openshift-nfd"),
+        ({}, "mine", "mine"),
+        ({"nfd": {"namespace": "theirs", "api": None, "instances": []}}, "mine", "theirs"),
+        ({"olm": {"subscriptions": [{"package": "nfd", "namespace": "bought"}]}}, None, "bought"),
+        ({"olm": {"subscriptions": [{"package": "other", "namespace": "bought"}]}}, None, "openshift-nfd"),
+    ],
+)
+def test_nfd_is_looked_for_where_it_is_before_where_it_should_be(
+    seen: dict[str, Any], wanted: str | None, place: str
+) -> None:
+    assert names.nfd_namespace(widget(nfd={"namespace": wanted}), facts(**seen)) == place
+
+
+def test_variables_of_containers_are_valid_names() -> None:
+    assert names.env_prefix(widget(name="smart-nic")) == "smart_nic"
+
+
+@pytest.mark.parametrize(("quantity", "number"), [("5", 5), (0, 0), ("1k", 1000), ("2M", 2_000_000)])
+def test_a_count_as_kubernetes_writes_it(quantity: str | int, number: int) -> None:
+    assert names.count(quantity) == number
