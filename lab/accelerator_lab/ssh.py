@@ -1,0 +1,100 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Into a node by ssh: keys and a configuration file of the lab's own, one shared connection per node."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+from .errors import LabError
+from .instance import Instance, Node
+from .run import tool
+
+
+def key(folder: Path, name: str) -> Path:
+    """A key pair, made once."""
+    file = folder / "ssh" / name
+    if not file.with_suffix(".pub").exists():
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.unlink(missing_ok=True)
+        tool(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", f"lab-{name}", "-f", file])
+    return file
+
+
+def public(private: Path) -> str:
+    return private.with_suffix(".pub").read_text()
+
+
+def render(folder: Path, ports: dict[str, int]) -> str:
+    """ssh's configuration; ports by name of node."""
+    common = [
+        "User root",
+        "HostName 127.0.0.1",
+        "HostKeyAlias lab-node",  # all nodes of a lab have one host key
+        f"IdentityFile {folder}/ssh/user",
+        "IdentitiesOnly yes",
+        f"UserKnownHostsFile {folder}/ssh/known_hosts",
+        "StrictHostKeyChecking yes",
+        "ControlMaster auto",
+        f"ControlPath {folder}/ssh/%n",
+        "ControlPersist 600",
+        "ServerAliveInterval 5",
+        "ServerAliveCountMax 12",
+        "LogLevel ERROR",
+    ]
+    hosts = [f"Host {name}\n  Port {port}" for name, port in sorted(ports.items())]
+    return "\n".join([*hosts, "Host *", *(f"  {line}" for line in common)]) + "\n"
+
+
+def configure(lab: Instance) -> Path:
+    """Writes keys and configuration; returns the configuration file."""
+    key(lab.folder, "user")
+    host = key(lab.folder, "host")
+    ports = lab.ports
+    (lab.folder / "ssh" / "known_hosts").write_text(f"lab-node {public(host)}")
+    config = lab.folder / "ssh" / "config"
+    config.write_text(render(lab.folder, {node.name: ports[f"{node.name}.ssh"] for node in lab.nodes}))
+    return config
+
+
+def argv(lab: Instance, node: str, *command: str, forward: str = "") -> list[str]:
+    """ssh's command line; forward: a host:port seen from the node that standard input and output lead to."""
+    options = ["-W", forward] if forward else []
+    return ["ssh", "-F", str(lab.folder / "ssh" / "config"), *options, node, *command]
+
+
+def run(lab: Instance, node: Node, command: str, timeout: float = 60) -> str:
+    """The output of a shell command in a node that must succeed."""
+    try:
+        done = subprocess.run(
+            argv(lab, node.name, command), stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=timeout
+        )
+    except subprocess.TimeoutExpired as error:
+        raise LabError(
+            f"{node.name}: `{command}` did not end within {timeout:.0f} s. Type: lab/lab logs {node.name}"
+        ) from error
+    if done.returncode:
+        raise LabError(f"{node.name}: `{command}` ended with {done.returncode} and said: {done.stderr.strip()[-1000:]}")
+    return done.stdout
+
+
+def interactive(lab: Instance, node: Node, command: list[str]) -> int:
+    terminal = ["-t"] if sys.stdin.isatty() and not command else []
+    return subprocess.run(["ssh", *terminal, *argv(lab, node.name, *command)[1:]]).returncode
+
+
+def power_off(lab: Instance, node: Node) -> None:
+    """Tells the node to shut down, and does not mind if it cannot be told."""
+    command = argv(lab, node.name, "systemctl poweroff --no-block")
+    try:
+        subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=30)
+    except subprocess.TimeoutExpired:
+        pass
+    disconnect(lab, node)
+
+
+def disconnect(lab: Instance, node: Node) -> None:
+    """Ends the shared connection, if there is one: it would outlive the node. A killed one leaves its socket."""
+    subprocess.run(["ssh", "-F", str(lab.folder / "ssh" / "config"), "-O", "exit", node.name], capture_output=True)
+    (lab.folder / "ssh" / node.name).unlink(missing_ok=True)

@@ -1,0 +1,141 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Parts of the lab that use the host: files, ports, certificates, processes."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import ssl
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from accelerator_lab import cache, ports, processes
+from accelerator_lab.pki import Authority
+
+SLEEP = [sys.executable, "-c", "import time; time.sleep(60)"]
+
+
+def wait_for(done: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 10
+    while not done():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Iterator[Path]:
+    yield tmp_path
+    processes.stop(tmp_path, grace=1)
+
+
+@pytest.fixture
+def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+
+
+@pytest.mark.usefixtures("_own_cache")
+def test_a_product_is_made_once_by_many_threads() -> None:
+    made: list[Path] = []
+    threads = [threading.Thread(target=lambda: cache.produce("kind", "key", made.append)) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(made) == 1
+
+
+@pytest.mark.usefixtures("_own_cache")
+def test_a_product_that_failed_is_made_anew() -> None:
+    def fail(folder: Path) -> None:
+        (folder / "half").write_text("")
+        raise RuntimeError("killed")
+
+    with pytest.raises(RuntimeError):
+        cache.produce("kind", "key", fail)
+    made = cache.produce("kind", "key", lambda folder: (folder / "whole").touch())
+    assert [path.name for path in made.iterdir()] == ["whole"]
+
+
+def test_a_port_is_kept_unless_a_stranger_has_it(tmp_path: Path) -> None:
+    file = tmp_path / "ports.json"
+    first = ports.assign(file, "seed", ["one", "two"])
+    assert ports.assign(file, "seed", ["one", "two"]) == first
+    with socket.socket() as stranger:
+        stranger.bind(("127.0.0.1", first["one"]))
+        stranger.listen()
+        assert ports.assign(file, "seed", ["one"], in_use=["one"])["one"] == first["one"]
+        moved = ports.assign(file, "seed", ["one", "two"])
+    assert moved["one"] not in (first["one"], first["two"])
+    assert moved["two"] == first["two"] == json.loads(file.read_text())["two"]
+
+
+def test_certificates_serve_and_identify(tmp_path: Path) -> None:
+    authority = Authority(tmp_path, "test")
+    server = authority.issue("server", "server", hosts=("127.0.0.1", "kubernetes.default.svc"))
+    user = authority.issue("user", "system:node:node-1", ("system:nodes",))
+    assert Authority(tmp_path, "test").issue("user", "another") == user, "made once"
+    assert (tmp_path / "ca.key").stat().st_mode & 0o777 == 0o600
+    there = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    there.load_cert_chain(server.certificate, server.key)
+    there.load_verify_locations(authority.pair.certificate)
+    there.verify_mode = ssl.CERT_REQUIRED
+    here = ssl.create_default_context(cafile=authority.pair.certificate)
+    here.verify_flags |= ssl.VERIFY_X509_STRICT
+    here.load_cert_chain(user.certificate, user.key)
+    near, far = socket.socketpair()
+    serving = threading.Thread(target=lambda: subjects.append(there.wrap_socket(far, server_side=True).getpeercert()))
+    subjects: list[object] = []
+    serving.start()
+    here.wrap_socket(near, server_hostname="127.0.0.1")
+    serving.join()
+    (subject,) = (item["subject"] for item in subjects if isinstance(item, dict))
+    assert dict(pair[0] for pair in subject) == {
+        "organizationName": "system:nodes",
+        "commonName": "system:node:node-1",
+    }
+
+
+def test_the_same_command_is_kept_another_replaces_it(folder: Path) -> None:
+    assert processes.ensure(folder, "one", SLEEP)
+    before = processes.leader(folder, "one")
+    assert before
+    assert not processes.ensure(folder, "one", SLEEP)
+    assert processes.ensure(folder, "one", [*SLEEP, "other"])
+    after = processes.leader(folder, "one")
+    assert after
+    assert after.pid != before.pid
+
+
+def test_stop_ends_the_stubborn_and_their_children_and_nobody_else(folder: Path, tmp_path: Path) -> None:
+    stubborn = "import signal, subprocess, sys, time; signal.signal(signal.SIGTERM, signal.SIG_IGN);"
+    child = f"{stubborn} subprocess.Popen(['sleep', '60']); print('up', flush=True); time.sleep(60)"
+    processes.start(folder, "parent", [sys.executable, "-c", child])
+    processes.start(tmp_path / "other", "parent", SLEEP)
+    log = processes.log_file(folder, "parent")
+    wait_for(lambda: log.exists() and "up" in log.read_text())
+    assert len(processes.running(folder)) == 2
+    assert processes.stop(folder, grace=0.3) == ["parent"]
+    assert processes.running(folder) == []
+    assert processes.stop(tmp_path / "other") == ["parent"]
+
+
+def test_a_tied_process_ends_with_who_started_it(folder: Path) -> None:
+    code = (
+        f"import sys; sys.path.insert(0, {str(cache.LAB)!r}); from pathlib import Path; import time;"
+        f"from accelerator_lab import processes; processes.start(Path({str(folder)!r}), 'tied', {SLEEP!r}, tied=True);"
+        "print('up', flush=True); time.sleep(60)"
+    )
+    owner = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE)
+    assert owner.stdout
+    assert owner.stdout.readline() == b"up\n"
+    wait_for(lambda: (found := processes.leader(folder, "tied")) is not None and found.argv == tuple(SLEEP))
+    os.kill(owner.pid, signal.SIGKILL)
+    owner.wait()
+    assert processes.wait_end(folder, "tied", 5)
