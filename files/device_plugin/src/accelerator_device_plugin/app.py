@@ -1,0 +1,146 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Puts the parts together: one thread looks at devices, one talks to the kubelet, one serves HTTP."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from . import web
+from .discovery import discover, folders
+from .evidence import observe
+from .inventory import Inventory
+from .kubelet import Kubelet
+from .metrics import Metrics
+from .service import DevicePlugin, Grant
+from .watch import Watch
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Settings:
+    resource: str
+    device_glob: str
+    grant: Grant
+    interval: float
+    http_port: int
+    plugin_dir: Path
+    root: Path
+    sysfs: Path
+    node: str | None = None
+
+
+class App:
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.inventory = Inventory(time.time)
+        self.metrics = Metrics(settings.resource, self.inventory)
+        service = DevicePlugin(self.inventory, settings.grant, self.metrics)
+        self._device_watch, self._socket_watch = Watch(), Watch()
+        self.kubelet = Kubelet(
+            settings.plugin_dir,
+            settings.resource,
+            service,
+            self.metrics,
+            self._socket_watch,
+            settings.interval,
+        )
+        self.http_port = 0
+        self._looked_at = time.monotonic()
+        self._stopping = threading.Event()
+        self._failed = False
+
+    def run(self) -> int:
+        """Returns the exit code, after `stop` or when a part failed."""
+        try:
+            server = web.serve(self.settings.http_port, self._pages())
+        except OSError as error:
+            _log.error(
+                "--http-port %d: %s; see `ss -tlnp` on the node", self.settings.http_port, error.strerror
+            )
+            return 1
+        self.http_port = server.server_port
+        self._look()  # the first list that the kubelet gets is complete
+        threads = [
+            threading.Thread(target=self._guard, args=(part,), name=name)
+            for name, part in (("devices", self._watch_devices), ("kubelet", self._follow_kubelet))
+        ]
+        for thread in threads:
+            thread.start()
+        self._stopping.wait()
+        watches = (self._device_watch, self._socket_watch)
+        for watch in watches:
+            watch.ring()
+        for thread in threads:
+            thread.join()
+        for watch in watches:
+            watch.close()
+        server.shutdown()
+        server.server_close()
+        return 1 if self._failed else 0
+
+    def stop(self) -> None:
+        self._stopping.set()
+
+    def _guard(self, part: Callable[[], None]) -> None:
+        """A part that fails ends the whole: a restart is better than a plugin that is half there."""
+        try:
+            part()
+        except Exception:
+            _log.exception("stopping: the %s thread failed", threading.current_thread().name)
+            self._failed = True
+            self.stop()
+
+    def _follow_kubelet(self) -> None:
+        self.kubelet.run(self._stopping.is_set)
+
+    def _watch_devices(self) -> None:
+        while not self._stopping.is_set():
+            self._device_watch.wait(self.settings.interval)
+            self._look()
+
+    def _look(self) -> None:
+        root, pattern, sysfs = self.settings.root, self.settings.device_glob, self.settings.sysfs
+        self._device_watch.add(folders(root, pattern))
+        for state in self.inventory.update(
+            discover(root, pattern), lambda device: observe(root, sysfs, device)
+        ):
+            _log.info("%s: %s (%s)", state.device.path, state.verdict.health, state.verdict.reason)
+        self._looked_at = time.monotonic()
+
+    def _pages(self) -> dict[str, web.Page]:
+        return {
+            "/metrics": lambda: (200, "text/plain; version=0.0.4; charset=utf-8", self.metrics.text()),
+            "/devices": lambda: (200, "application/json", self._devices()),
+            "/healthz": self._healthz,
+            "/readyz": self._readyz,
+        }
+
+    def _devices(self) -> bytes:
+        states = self.inventory.snapshot()[1]
+        return web.devices_page(self.settings.resource, self.settings.node, self.kubelet.registered(), states)
+
+    def _healthz(self) -> tuple[int, str, bytes]:
+        """Alive: devices are looked at and our socket is served. No kubelet is no reason to restart us."""
+        bound = 30 + 3 * self.settings.interval
+        for what, at in (
+            ("devices not looked at", self._looked_at),
+            ("socket not served", self.kubelet.alive_at),
+        ):
+            if (age := time.monotonic() - at) > bound:
+                return 503, "text/plain", f"{what} for {age:.0f} s, at most {bound:.0f} s expected\n".encode()
+        return 200, "text/plain", b"ok\n"
+
+    def _readyz(self) -> tuple[int, str, bytes]:
+        if self.kubelet.registered():
+            return 200, "text/plain", b"ok\n"
+        return (
+            503,
+            "text/plain",
+            f"no kubelet follows {self.kubelet.socket}; see the log\n".encode(),
+        )
