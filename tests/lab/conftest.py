@@ -1,0 +1,65 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Labs for the tests of the lab itself: the running one, and one of their own that they may break."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+class LabCommand:
+    """lab/lab for one instance; the running lab if it has no name."""
+
+    def __init__(self, instance: str | None = None) -> None:
+        self.argv = [str(ROOT / "lab" / "lab"), *(["--instance", instance] if instance else [])]
+
+    def start(self, *arguments: str) -> subprocess.Popen[str]:
+        return subprocess.Popen([*self.argv, *arguments], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+    def __call__(self, *arguments: str, timeout: float = 600, code: int = 0) -> str:
+        done = subprocess.run([*self.argv, *arguments], capture_output=True, text=True, timeout=timeout)
+        assert done.returncode == code, f"{arguments}: exit {done.returncode}\n{done.stdout}\n{done.stderr}"
+        return done.stdout + (done.stderr if code else "")
+
+    def get(self, *arguments: str) -> dict[str, Any]:
+        return json.loads(self("kubectl", "get", *arguments, "-o", "json"))
+
+
+@pytest.fixture(scope="session")
+def lab() -> LabCommand:
+    command = LabCommand()
+    command("status")  # says what to type if it is not up
+    return command
+
+
+@pytest.fixture(scope="module")
+def second() -> Iterator[LabCommand]:
+    """A lab beside the running one; gone afterwards."""
+    command = LabCommand("test-second")
+    command("down")
+    yield command
+    command("down")
+
+
+MEASURED = pytest.StashKey[list[str]]()
+
+
+@pytest.fixture
+def say(request: pytest.FixtureRequest) -> Callable[[str], None]:
+    """Tells a measured figure at the end of the run: what is printed before that, pytest keeps to itself."""
+    told = request.config.stash.setdefault(MEASURED, [])
+    return lambda text: told.append(f"{request.node.name}: {text}")
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    if told := config.stash.get(MEASURED, []):
+        terminalreporter.section("measured")
+        for line in told:
+            terminalreporter.line(line)

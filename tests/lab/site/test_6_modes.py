@@ -1,0 +1,74 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The whole way in both modes, with the shipped example and with an accelerator that the collection has never seen."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import Lab
+from desk import EXAMPLE, WIDGET, Desk
+from snapshot import difference, snapshot
+
+SITE, TEARDOWN = "playbooks/site.yml", "playbooks/teardown.yml"
+WORDS = "board 7 does not answer"
+# Definition, who manages, and what the devices of a node are.
+CASES = [
+    pytest.param(EXAMPLE, "playbook", ("example.com/ptemplate", 5), id="ptemplate by playbook"),
+    pytest.param(WIDGET, "operator", ("acme.test/widget", 2), id="widget by operator"),
+]
+
+
+@pytest.mark.parametrize(("example", "mode", "devices"), CASES)
+def test_from_a_driver_that_does_not_load_to_nothing_left(
+    lab: Lab,
+    empty: dict[str, Any],
+    tmp_path: Path,
+    say: Callable[[str], None],
+    example: Path,
+    mode: str,
+    devices: tuple[str, int],
+) -> None:
+    """The driver's words in the kernel's log end the play; mended, it completes; then idempotent, then gone."""
+    resource, count = devices
+    desk = Desk(lab, tmp_path / "desk", example)
+    version = desk.accelerator["driver"].get("version", "0.1.0")
+    source = {path: path.read_text() for path in desk.driver.rglob("*.c")}
+    desk.refuse_to_load(WORDS)
+    desk.version("0.0.1")
+    broken = desk.play(SITE, managed_by=mode)
+    assert WORDS in broken.complaint, broken.complaint
+    assert "No such device" in broken.complaint, broken.complaint
+
+    for path, text in source.items():
+        path.write_text(text)
+    desk.version(version)
+    mended = desk.play(SITE, managed_by=mode).ok()
+    assert lab.allocatable(resource) == count * len(lab.nodes)
+    operators = [name for name in lab.kubectl("get", "deployments", "-A", "-o", "name").split() if "-operator" in name]
+    assert len(operators) == (mode == "operator"), operators
+
+    second = desk.play(SITE, managed_by=mode).ok()
+    assert second.recap["changed"] == 0
+    desk.play(TEARDOWN, managed_by=mode).ok()
+    say(
+        f"{desk.definition.stem} by {mode}: told after {broken.seconds:.0f} s that the driver does not load, "
+        f"mended in {mended.seconds:.0f} s, second run {second.seconds:.0f} s"
+    )
+    assert difference(empty, snapshot(lab)) == []
+
+
+def test_the_other_accelerators_definition_is_short() -> None:
+    lines = [line for line in WIDGET.read_text().splitlines() if line.strip() not in ("", "---")]
+    assert len(lines) < 15
+
+
+def test_the_other_accelerator_is_nowhere_in_what_ships() -> None:
+    root = EXAMPLE.parents[2]
+    shipped = [path for folder in ("roles", "plugins", "files", "playbooks") for path in (root / folder).rglob("*")]
+    named = [path for path in shipped if path.suffix in {".py", ".yml", ".yaml", ".j2", ".c", ".h"}]
+    assert named
+    assert [path for path in named if re.search(r"gadget|acme\.test|things\.acme", path.read_text(), re.I)] == []
