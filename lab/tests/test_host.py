@@ -16,7 +16,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from accelerator_lab import cache, ports, processes
+from accelerator_lab import cache, ports, processes, ssh
+from accelerator_lab.instance import Instance
 from accelerator_lab.pki import Authority
 
 SLEEP = [sys.executable, "-c", "import time; time.sleep(60)"]
@@ -139,3 +140,22 @@ def test_a_tied_process_ends_with_who_started_it(folder: Path) -> None:
     os.kill(owner.pid, signal.SIGKILL)
     owner.wait()
     assert processes.wait_end(folder, "tied", 5)
+
+
+def test_a_shared_connection_is_not_taken_for_who_opened_it(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """ssh's master leaves the session of its parent and goes on after it; here a script plays it."""
+    program = folder / "bin" / "ssh"
+    program.parent.mkdir()
+    program.write_text("#!/bin/sh\nexec sleep 60\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{program.parent}:{os.environ['PATH']}")
+    opens = (
+        f"import subprocess, time; subprocess.Popen({ssh.argv(Instance(folder), 'node-1')!r}, start_new_session=True)"
+    )
+    processes.start(folder, "opener", [sys.executable, "-c", f"{opens}; time.sleep(60)"])
+    wait_for(lambda: processes.leader(folder, ssh.NAME) is not None)
+    opener = processes.leader(folder, "opener")
+    assert opener
+    os.kill(opener.pid, signal.SIGKILL)
+    assert processes.wait_end(folder, "opener", 5)
+    assert processes.stop(folder) == [ssh.NAME]
