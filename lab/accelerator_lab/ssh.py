@@ -13,6 +13,7 @@ from .instance import Instance, Node
 from .run import tool
 
 NAME = "ssh"
+POWER_OFF_SECONDS = 60
 ENDED_SECONDS = 30  # for a shared connection to answer that it ends
 
 
@@ -94,10 +95,10 @@ def interactive(lab: Instance, node: Node, command: list[str]) -> int:
 
 
 def power_off(lab: Instance, node: Node) -> None:
-    """Tells the node to shut down, and does not mind if it cannot be told."""
-    command = argv(lab, node.name, "systemctl poweroff --no-block")
+    """Tells the node to shut down, and does not mind if it cannot be told. What it has to write it writes first."""
+    command = argv(lab, node.name, "sync; systemctl poweroff --no-block")
     try:
-        subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=30)
+        subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=POWER_OFF_SECONDS)
     except subprocess.TimeoutExpired:
         pass
     disconnect(lab, node)

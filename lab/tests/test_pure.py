@@ -16,7 +16,6 @@ import yaml
 from accelerator_lab import (
     cache,
     cli,
-    cluster,
     disk,
     egress,
     images,
@@ -28,7 +27,7 @@ from accelerator_lab import (
     ssh,
 )
 from accelerator_lab.errors import LabError
-from accelerator_lab.instance import Instance, Node, chosen
+from accelerator_lab.instance import Node, chosen
 
 MODULES_DEP = """\
 kernel/fs/ext4/ext4.ko: kernel/lib/crc16.ko kernel/fs/mbcache.ko kernel/fs/jbd2/jbd2.ko
@@ -182,22 +181,3 @@ def test_instance_stands_before_or_after_the_command(argv: list[str]) -> None:
 def test_instance_names_are_checked(name: str) -> None:
     with pytest.raises(LabError, match="expected a name"):
         chosen(name)
-
-
-def test_a_machine_that_says_nothing_is_started_anew_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    started: list[Node] = []
-    alive: dict[str, object] = {"conditions": [{"type": "Ready", "status": "True"}], "nodeInfo": {"bootID": "b"}}
-    looks: list[int] = []
-
-    def status(*_: object) -> dict[str, object]:
-        looks.append(len(started))
-        return alive if len(looks) == 4 else {}
-
-    monkeypatch.setattr(cluster, "SILENT_SECONDS", 0)
-    monkeypatch.setattr(cluster, "_status", status)
-    monkeypatch.setattr(cluster, "boot_id", lambda *_: "b" if len(looks) == 4 else "")
-    monkeypatch.setattr(cluster.processes, "ended", lambda *_: False)
-    monkeypatch.setattr(cluster.vm, "ensure", lambda _lab, node: started.append(node))
-    cluster.wait_ready(Instance(tmp_path), Node(1))
-    assert started == [Node(1)]
-    assert looks == [0, 1, 1, 1]
