@@ -6,7 +6,6 @@ from __future__ import annotations
 import json
 import subprocess
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +16,12 @@ from .instance import Instance, Node
 from .progress import say
 from .run import tool
 
-NODE_READY_SECONDS = 600
-# An emulated machine may hang while it boots: once seen, on a host with four times the work that it could do, where a
-# boot takes three minutes; otherwise it takes one.
+NODE_READY_SECONDS = 900
+# An emulated machine may hang while it boots: seen on a host with four times the work that it could do. One that is
+# only slow goes on writing on its console, or answers.
 SILENT_SECONDS = 240
+# Taken off a node a few seconds after it is ready; until then no pod is put there, and KMM takes it for one to leave.
+NOT_YET = ("node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable")
 
 
 def program() -> Path:
@@ -39,17 +40,22 @@ def playbook_kubeconfig(lab: Instance) -> Path:
     return lab.plane.kubeconfig(PLAYBOOK_USER, ADMINS)
 
 
-def _status(lab: Instance, node: Node) -> dict[str, Any]:
-    found = kubectl(lab, "get", "node", node.name, "--ignore-not-found", "-o", "json")
-    return dict(json.loads(found)["status"]) if found else {}
+def _look(lab: Instance, node: Node) -> dict[str, Any]:
+    found = kubectl(lab, "get", "node", node.name, "--ignore-not-found", "--request-timeout=30s", "-o", "json")
+    return dict(json.loads(found)) if found else {}
 
 
-def _is_ready(status: dict[str, Any]) -> bool:
-    return any(c["type"] == "Ready" and c["status"] == "True" for c in status.get("conditions", []))
+def _is_ready(found: dict[str, Any]) -> bool:
+    conditions = found.get("status", {}).get("conditions", [])
+    return any(c["type"] == "Ready" and c["status"] == "True" for c in conditions)
+
+
+def _is_usable(found: dict[str, Any]) -> bool:
+    return _is_ready(found) and not any(taint["key"] in NOT_YET for taint in found["spec"].get("taints", []))
 
 
 def ready(lab: Instance, node: Node) -> bool:
-    return _is_ready(_status(lab, node))
+    return _is_ready(_look(lab, node))
 
 
 def boot_id(lab: Instance, node: Node) -> str:
@@ -60,40 +66,59 @@ def boot_id(lab: Instance, node: Node) -> str:
         return ""
 
 
-def wait_ready(lab: Instance, node: Node) -> None:
-    """Waits until a node is ready in its present boot: what it reported before a crash says nothing.
+class Boot:
+    """Waiting until a node is usable in its present boot: what it reported before a crash says nothing.
 
     A machine that gives no sign of life for SILENT_SECONDS is started anew, once.
     """
-    booted, silent_until = "", time.monotonic() + SILENT_SECONDS
 
-    def done() -> bool:
-        nonlocal booted, silent_until
-        status = _status(lab, node)
-        if _is_ready(status):
-            booted = booted or boot_id(lab, node)
-            return bool(booted and status["nodeInfo"]["bootID"] == booted)
-        if time.monotonic() > silent_until:
-            silent_until = float("inf")
-            if not boot_id(lab, node):
-                say(f"{node.name} has said nothing for {SILENT_SECONDS} s: started anew")
-                processes.stop(lab.folder, [node.name])
-                vm.ensure(lab, node)
+    def __init__(self, lab: Instance, node: Node, same_disk: bool) -> None:
+        self.lab, self.node, self.same_disk = lab, node, same_disk
+        self.trouble = ""  # what kubectl said when it failed last
+        self._booted, self._restarted = "", False
+        self._console, self._heard = -1, time.monotonic()
+
+    def done(self) -> bool:
+        try:
+            found = _look(self.lab, self.node)
+        except LabError as error:  # a busy API server misses a request; if it is gone, time runs out
+            self.trouble, found = str(error), {}
+        if _is_usable(found):
+            self._booted = self._booted or boot_id(self.lab, self.node)
+            if self._booted and found["status"]["nodeInfo"]["bootID"] == self._booted:
+                return True
+        self._listen()
         return False
 
-    wait(lab, node, done)
+    def _listen(self) -> None:
+        console = processes.log_file(self.lab.folder, self.node.name)
+        size = console.stat().st_size if console.exists() else 0
+        now = time.monotonic()
+        if size != self._console:
+            self._console, self._heard = size, now
+        elif now - self._heard > SILENT_SECONDS and not self._restarted:
+            self._heard = now
+            if not boot_id(self.lab, self.node):
+                self._start_anew()
+
+    def _start_anew(self) -> None:
+        said = processes.log_tail(self.lab.folder, self.node.name, 8)
+        say(f"{self.node.name} has said nothing for {SILENT_SECONDS} s: started anew; its last words:\n{said}")
+        self._booted, self._restarted = "", True
+        processes.stop(self.lab.folder, [self.node.name])
+        vm.ensure(self.lab, self.node, self.same_disk)
 
 
-def wait(lab: Instance, node: Node, done: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + NODE_READY_SECONDS
-    while not done():
+def wait_ready(lab: Instance, node: Node, same_disk: bool = False) -> None:
+    boot, deadline = Boot(lab, node, same_disk), time.monotonic() + NODE_READY_SECONDS
+    while not boot.done():
         hint = f"Type: lab/lab logs {node.name}; lab/lab ssh {node.name} journalctl -u kubelet"
         if processes.ended(lab.folder, node.name):
             raise LabError(f"{node.name}: its QEMU ended:\n{processes.log_tail(lab.folder, node.name)}\n{hint}")
         if time.monotonic() > deadline:
             said = processes.log_tail(lab.folder, node.name, 8)
             late = f"{node.name}: not Ready after {NODE_READY_SECONDS} s; its console said last:"
-            raise LabError(f"{late}\n{said}\n{hint}")
+            raise LabError(f"{late}\n{said}\n{boot.trouble and f'kubectl said: {boot.trouble}'}\n{hint}")
         time.sleep(0.5)
 
 

@@ -23,7 +23,8 @@ PORTS_FILE = "control-plane-ports.json"
 ADMINS = "system:masters"
 # Users with all rights. The playbook's has its own name, so that the audit log tells what it did from all else.
 PLAYBOOK_USER, LAB_USER = "accelerator-admin", "lab-admin"
-READY_SECONDS = 120
+AUDIT_MEGABYTES = 10000  # never a new file: the tests read from a place in it that they remember
+READY_SECONDS = 300
 
 
 @dataclass(frozen=True)
@@ -134,6 +135,7 @@ def api_server_argv(plane: ControlPlane, program: Path, egress: Path | None) -> 
         f"--service-account-key-file={signing.certificate}",
         f"--audit-policy-file={cache.LAB}/control_plane/audit-policy.yml",
         f"--audit-log-path={plane.audit_log}",
+        f"--audit-log-maxsize={AUDIT_MEGABYTES}",
         "--profiling=false",
         *([f"--egress-selector-config-file={egress}"] if egress else []),
     ]
@@ -148,6 +150,8 @@ def manager_argv(plane: ControlPlane, program: Path) -> list[str]:
         "--secure-port=0",
         "--leader-elect=false",
         "--use-service-account-credentials",
+        # An emulated node on a busy host is late, not gone: its pods and its driver would be taken off it.
+        "--node-monitor-grace-period=3m",
         f"--service-account-private-key-file={plane.signing.key}",
         f"--root-ca-file={ca.certificate}",
         f"--cluster-signing-cert-file={ca.certificate}",

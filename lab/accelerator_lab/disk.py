@@ -4,11 +4,17 @@
 from __future__ import annotations
 
 import stat
+import struct
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from .errors import LabError
 from .run import tool
+
+SUPERBLOCK = 1024  # bytes into the file system, and its size
+MAGIC, MAGIC_AT = 0xEF53, 0x38
+INCOMPATIBLE_AT, NEEDS_RECOVERY = 0x60, 0x4
 
 
 def ext4(image: Path, content: Path, megabytes: int) -> None:
@@ -29,6 +35,29 @@ def ext4(image: Path, content: Path, megabytes: int) -> None:
         image,
     ]
     tool([*argv, f"{megabytes}M"])
+
+
+def unmounted(overlay: Path) -> bool:
+    """Whether the ext4 on a qcow2 disk that no machine uses was unmounted, or mounted read-only, at the end.
+
+    A disk that cannot be read was not.
+    """
+    found = overlay.with_suffix(".superblock")
+    argv: list[str | Path] = ["qemu-img", "dd", "-f", "qcow2", "-O", "raw", f"bs={SUPERBLOCK}", "skip=1", "count=2"]
+    try:
+        tool([*argv, f"if={overlay}", f"of={found}"])
+        return was_unmounted(found.read_bytes())
+    except LabError:
+        return False
+    finally:
+        found.unlink(missing_ok=True)
+
+
+def was_unmounted(superblock: bytes) -> bool:
+    """What the disk itself says: the kernel notes "needs recovery" in the superblock as long as it may write."""
+    (magic,) = struct.unpack_from("<H", superblock, MAGIC_AT)
+    (incompatible,) = struct.unpack_from("<I", superblock, INCOMPATIBLE_AT)
+    return bool(magic == MAGIC and not incompatible & NEEDS_RECOVERY)
 
 
 @dataclass(frozen=True)

@@ -145,6 +145,6 @@ def reboot(lab: Instance, node: Node, package: str | None) -> None:
             publish_images(lab)
         with step(f"{node.name} to shut down"):
             vm.power_off(lab, node)
-        vm.ensure(lab, node)
+        vm.ensure(lab, node, same_disk=True)
         with step(f"{node.name} to be Ready"):
-            cluster.wait_ready(lab, node)
+            cluster.wait_ready(lab, node, same_disk=True)

@@ -16,6 +16,7 @@ from .errors import LabError
 
 MARK = "ACCELERATOR_LAB_PROCESS"
 STOP_SECONDS = 10.0
+KILL_SECONDS = 60.0  # a machine's memory takes a while to be freed where the host is busy
 EXEC_SECONDS = 0.5
 
 
@@ -29,7 +30,7 @@ class Process:
     leader: bool
 
 
-def _mark(folder: Path, name: str) -> str:
+def mark(folder: Path, name: str) -> str:
     return f"{folder}#{name}"
 
 
@@ -50,7 +51,7 @@ def running(folder: Path) -> list[Process]:
     found = []
     for pid in sorted(int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit()):
         seen = _read(pid)
-        if seen and seen[0].startswith(_mark(folder, "")):
+        if seen and seen[0].startswith(mark(folder, "")):
             found.append(Process(pid, seen[0].rpartition("#")[2], seen[1], _session(pid) == pid))
     return found
 
@@ -85,7 +86,7 @@ def start(folder: Path, name: str, argv: list[str], env: dict[str, str] | None =
         subprocess.Popen(
             [*(["setpriv", "--pdeathsig", "KILL"] if tied else []), *argv],
             cwd=folder,
-            env={**os.environ, **(env or {}), MARK: _mark(folder, name)},
+            env={**os.environ, **(env or {}), MARK: mark(folder, name)},
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
@@ -111,7 +112,7 @@ def stop(folder: Path, names: Iterable[str] | None = None, grace: float = STOP_S
 
     wanted = None if names is None else set(names)
     stopped = {process.name for process in alive()}
-    for number, seconds in ((signal.SIGTERM, grace), (signal.SIGKILL, STOP_SECONDS)):
+    for number, seconds in ((signal.SIGTERM, grace), (signal.SIGKILL, KILL_SECONDS)):
         for process in alive():
             _signal(process.pid, number)
         deadline = time.monotonic() + seconds

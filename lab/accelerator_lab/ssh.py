@@ -7,9 +7,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+from . import processes
 from .errors import LabError
 from .instance import Instance, Node
 from .run import tool
+
+NAME = "ssh"
+POWER_OFF_SECONDS = 60
+ENDED_SECONDS = 30  # for a shared connection to answer that it ends
 
 
 def key(folder: Path, name: str) -> Path:
@@ -58,10 +63,15 @@ def configure(lab: Instance) -> Path:
     return config
 
 
-def argv(lab: Instance, node: str, *command: str, forward: str = "") -> list[str]:
-    """ssh's command line; forward: a host:port seen from the node that standard input and output lead to."""
-    options = ["-W", forward] if forward else []
-    return ["ssh", "-F", str(lab.folder / "ssh" / "config"), *options, node, *command]
+def argv(lab: Instance, node: str, *command: str, forward: str = "", terminal: bool = False) -> list[str]:
+    """ssh's command line; forward: a host:port seen from the node that standard input and output lead to.
+
+    The shared connection goes on after whoever opened it, so it has a mark of its own: it is not taken for a process
+    that has ended, and `down` ends it.
+    """
+    options = [*(["-W", forward] if forward else []), *(["-t"] if terminal else [])]
+    marked = ["env", f"{processes.MARK}={processes.mark(lab.folder, NAME)}"]
+    return [*marked, "ssh", "-F", str(lab.folder / "ssh" / "config"), *options, node, *command]
 
 
 def run(lab: Instance, node: Node, command: str, timeout: float = 60) -> str:
@@ -80,15 +90,15 @@ def run(lab: Instance, node: Node, command: str, timeout: float = 60) -> str:
 
 
 def interactive(lab: Instance, node: Node, command: list[str]) -> int:
-    terminal = ["-t"] if sys.stdin.isatty() and not command else []
-    return subprocess.run(["ssh", *terminal, *argv(lab, node.name, *command)[1:]]).returncode
+    terminal = not command and sys.stdin is not None and sys.stdin.isatty()
+    return subprocess.run(argv(lab, node.name, *command, terminal=terminal)).returncode
 
 
 def power_off(lab: Instance, node: Node) -> None:
-    """Tells the node to shut down, and does not mind if it cannot be told."""
-    command = argv(lab, node.name, "systemctl poweroff --no-block")
+    """Tells the node to shut down, and does not mind if it cannot be told. What it has to write it writes first."""
+    command = argv(lab, node.name, "sync; systemctl poweroff --no-block")
     try:
-        subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=30)
+        subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=POWER_OFF_SECONDS)
     except subprocess.TimeoutExpired:
         pass
     disconnect(lab, node)
@@ -96,5 +106,9 @@ def power_off(lab: Instance, node: Node) -> None:
 
 def disconnect(lab: Instance, node: Node) -> None:
     """Ends the shared connection, if there is one: it would outlive the node. A killed one leaves its socket."""
-    subprocess.run(["ssh", "-F", str(lab.folder / "ssh" / "config"), "-O", "exit", node.name], capture_output=True)
+    command = ["ssh", "-F", str(lab.folder / "ssh" / "config"), "-O", "exit", node.name]
+    try:
+        subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=ENDED_SECONDS)
+    except subprocess.TimeoutExpired:
+        pass  # without its socket nobody finds it any more
     (lab.folder / "ssh" / node.name).unlink(missing_ok=True)

@@ -16,14 +16,16 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from accelerator_lab import cache, ports, processes
+from accelerator_lab import cache, ports, processes, ssh
+from accelerator_lab.instance import Instance
 from accelerator_lab.pki import Authority
 
-SLEEP = [sys.executable, "-c", "import time; time.sleep(60)"]
+SLEEP = [sys.executable, "-c", "import time; time.sleep(600)"]
+BOUND = 120  # seconds; no promise of the lab's: beside other tests a Python may start for ten
 
 
 def wait_for(done: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + BOUND
     while not done():
         assert time.monotonic() < deadline
         time.sleep(0.02)
@@ -115,7 +117,7 @@ def test_the_same_command_is_kept_another_replaces_it(folder: Path) -> None:
 
 def test_stop_ends_the_stubborn_and_their_children_and_nobody_else(folder: Path, tmp_path: Path) -> None:
     stubborn = "import signal, subprocess, sys, time; signal.signal(signal.SIGTERM, signal.SIG_IGN);"
-    child = f"{stubborn} subprocess.Popen(['sleep', '60']); print('up', flush=True); time.sleep(60)"
+    child = f"{stubborn} subprocess.Popen(['sleep', '600']); print('up', flush=True); time.sleep(600)"
     processes.start(folder, "parent", [sys.executable, "-c", child])
     processes.start(tmp_path / "other", "parent", SLEEP)
     log = processes.log_file(folder, "parent")
@@ -130,7 +132,7 @@ def test_a_tied_process_ends_with_who_started_it(folder: Path) -> None:
     code = (
         f"import sys; sys.path.insert(0, {str(cache.LAB)!r}); from pathlib import Path; import time;"
         f"from accelerator_lab import processes; processes.start(Path({str(folder)!r}), 'tied', {SLEEP!r}, tied=True);"
-        "print('up', flush=True); time.sleep(60)"
+        "print('up', flush=True); time.sleep(600)"
     )
     owner = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE)
     assert owner.stdout
@@ -138,4 +140,23 @@ def test_a_tied_process_ends_with_who_started_it(folder: Path) -> None:
     wait_for(lambda: (found := processes.leader(folder, "tied")) is not None and found.argv == tuple(SLEEP))
     os.kill(owner.pid, signal.SIGKILL)
     owner.wait()
-    assert processes.wait_end(folder, "tied", 5)
+    assert processes.wait_end(folder, "tied", BOUND)
+
+
+def test_a_shared_connection_is_not_taken_for_who_opened_it(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """ssh's master leaves the session of its parent and goes on after it; here a script plays it."""
+    program = folder / "bin" / "ssh"
+    program.parent.mkdir()
+    program.write_text("#!/bin/sh\nexec sleep 600\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{program.parent}:{os.environ['PATH']}")
+    opens = (
+        f"import subprocess, time; subprocess.Popen({ssh.argv(Instance(folder), 'node-1')!r}, start_new_session=True)"
+    )
+    processes.start(folder, "opener", [sys.executable, "-c", f"{opens}; time.sleep(600)"])
+    wait_for(lambda: processes.leader(folder, ssh.NAME) is not None)
+    opener = processes.leader(folder, "opener")
+    assert opener
+    os.kill(opener.pid, signal.SIGKILL)
+    assert processes.wait_end(folder, "opener", BOUND)
+    assert processes.stop(folder) == [ssh.NAME]

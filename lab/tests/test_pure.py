@@ -6,8 +6,9 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import subprocess
+import stat
 import tarfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,6 @@ import yaml
 from accelerator_lab import (
     cache,
     cli,
-    cluster,
     disk,
     egress,
     images,
@@ -27,7 +27,7 @@ from accelerator_lab import (
     ssh,
 )
 from accelerator_lab.errors import LabError
-from accelerator_lab.instance import Instance, Node, chosen
+from accelerator_lab.instance import Node, chosen
 
 MODULES_DEP = """\
 kernel/fs/ext4/ext4.ko: kernel/lib/crc16.ko kernel/fs/mbcache.ko kernel/fs/jbd2/jbd2.ko
@@ -57,12 +57,28 @@ def test_a_module_is_loaded_after_all_that_it_needs(name: str) -> None:
     assert len(order) == len(set(order)) == {"virtio_pci": 3, "ext4": 4}[name]
 
 
-def test_cpio_reads_back(tmp_path: Path) -> None:
+def test_cpio_reads_back() -> None:
     archive = disk.cpio([disk.Entry("bin"), disk.Entry("bin/run", b"odd", executable=True), disk.Entry("text", b"")])
-    subprocess.run(["cpio", "--extract", "--quiet"], input=archive, cwd=tmp_path, check=True)
-    assert (tmp_path / "bin" / "run").read_bytes() == b"odd"
-    assert (tmp_path / "bin" / "run").stat().st_mode & 0o111
-    assert (tmp_path / "text").read_bytes() == b""
+    assert list(members(archive)) == [
+        ("bin", stat.S_IFDIR | 0o755, b""),
+        ("bin/run", stat.S_IFREG | 0o755, b"odd"),
+        ("text", stat.S_IFREG | 0o644, b""),
+        ("TRAILER!!!", 0, b""),
+    ]
+
+
+def members(archive: bytes) -> Iterator[tuple[str, int, bytes]]:
+    """Name, mode and data of each member, as the kernel's initramfs format says. Debian need not have cpio."""
+    at = 0
+    while at < len(archive):
+        assert archive[at : at + 6] == b"070701"
+        field = [int(archive[at + 6 + 8 * n : at + 14 + 8 * n], 16) for n in range(13)]
+        mode, size, name_size = field[1], field[6], field[11]
+        name = archive[at + 110 : at + 110 + name_size]
+        assert name.endswith(b"\0")
+        begin = at + -(-(110 + name_size) // 4) * 4
+        yield name[:-1].decode(), mode, archive[begin : begin + size]
+        at = begin + -(-size // 4) * 4
 
 
 @pytest.mark.parametrize(
@@ -165,22 +181,3 @@ def test_instance_stands_before_or_after_the_command(argv: list[str]) -> None:
 def test_instance_names_are_checked(name: str) -> None:
     with pytest.raises(LabError, match="expected a name"):
         chosen(name)
-
-
-def test_a_machine_that_says_nothing_is_started_anew_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    started: list[Node] = []
-    alive: dict[str, object] = {"conditions": [{"type": "Ready", "status": "True"}], "nodeInfo": {"bootID": "b"}}
-    looks: list[int] = []
-
-    def status(*_: object) -> dict[str, object]:
-        looks.append(len(started))
-        return alive if len(looks) == 4 else {}
-
-    monkeypatch.setattr(cluster, "SILENT_SECONDS", 0)
-    monkeypatch.setattr(cluster, "_status", status)
-    monkeypatch.setattr(cluster, "boot_id", lambda *_: "b" if len(looks) == 4 else "")
-    monkeypatch.setattr(cluster.processes, "ended", lambda *_: False)
-    monkeypatch.setattr(cluster.vm, "ensure", lambda _lab, node: started.append(node))
-    cluster.wait_ready(Instance(tmp_path), Node(1))
-    assert started == [Node(1)]
-    assert looks == [0, 1, 1, 1]
