@@ -10,7 +10,6 @@ import typing as t
 from ansible_collections.ecosystem_edge.accelerator.plugins.module_utils._cluster import (
     Api,
     ClusterError,
-    Expired,
     Json,
     Refused,
     Resource,
@@ -160,9 +159,7 @@ def wait(
                 turn = min(left(), PODS_EVERY) if pods else left()
                 if turn > 0 and _follow(api, path, version, target, seen, turn):
                     break
-        except Expired:
-            continue
-        except (Unreachable, Refused) as error:
+        except ClusterError as error:
             if not _passing(error, answered or time.monotonic() - start < FIRST_CONTACT):
                 raise
             trouble = str(error)
@@ -194,10 +191,10 @@ def _follow(api: Api, path: str, version: str, target: Target, seen: Seen, secon
 
 
 def _passing(error: ClusterError, known: bool) -> bool:
-    """Whether it may be over soon: a restart, an overload, or a CRD that was just deleted or replaced."""
-    if isinstance(error, Refused):
-        return error.status in (404, 429) or error.status >= 500
-    return known
+    """Whether it may be over soon; 404 is a CRD that was just deleted or replaced."""
+    if isinstance(error, Refused) and error.status == 404:
+        return True
+    return error.passing and (known or not isinstance(error, Unreachable))
 
 
 def _typed(items: t.Iterable[Json], target: Target) -> list[Json]:

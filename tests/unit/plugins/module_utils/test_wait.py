@@ -135,6 +135,18 @@ def test_trouble_with_a_watch_is_survived(fake: FakeApi, api: Api, trouble: Any)
     assert outcome.seen.done
 
 
+def test_a_watch_that_always_expires_is_begun_anew_with_pauses(
+    fake: FakeApi, api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pauses: list[float] = []
+    monkeypatch.setattr(_wait, "pause", pauses.append)
+    fake.on("/api/v1", PODS)
+    expired = Stream(event("ERROR", {"code": 410, "message": "too old resource version"}))
+    fake.on(PATH, lambda query: expired if "watch" in query else listing(pod("a", "Pending")))
+    assert not wait(api, 0.5).seen.done
+    assert fake.paths().count(PATH) <= 2 * (len(pauses) + 1)
+
+
 def test_a_restart_of_the_api_server_is_survived(monkeypatch: pytest.MonkeyPatch) -> None:
     before, after = FakeApi(), FakeApi()
     for served in (before, after):
