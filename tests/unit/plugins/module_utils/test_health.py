@@ -117,6 +117,9 @@ def test_without_a_ready_label_the_driver_is_not_judged() -> None:
         (["ok", "unschedulable"], 1, True),
         (["ok", "unschedulable"], 2, False),
         (["unschedulable"], None, False),
+        (["ok", "node_not_ready"], None, False),
+        (["ok", "node_not_ready"], 1, True),  # it was not counted when it was asked how many there should be
+        (["ok", "node_not_ready"], 2, False),
     ],
 )
 def test_no_node_is_never_well(verdicts: list[str], expected_nodes: int | None, well: bool) -> None:
