@@ -43,6 +43,9 @@ if t.TYPE_CHECKING:
 
 Json = t.Dict[str, t.Any]
 
+# The API server leaves the contents out; one that cannot answers with all.
+METADATA = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1,application/json"
+
 CONNECT_TIMEOUT = 10  # seconds
 READ_TIMEOUT = 60
 PAGE = 500  # objects a list request
@@ -267,4 +270,15 @@ def pause(seconds: float) -> None:
     time.sleep(seconds)
 
 
-__all__ = ("Api", "ClusterError", "Expired", "Refused", "Resource", "Unreachable", "cluster_module", "connect", "pause")
+__all__ = (
+    "METADATA",
+    "Api",
+    "ClusterError",
+    "Expired",
+    "Refused",
+    "Resource",
+    "Unreachable",
+    "cluster_module",
+    "connect",
+    "pause",
+)
