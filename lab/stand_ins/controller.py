@@ -36,9 +36,11 @@ def definitions(name: str) -> list[Object]:
     return items
 
 
-def install_definitions(kube: Kube, name: str, manager: str) -> None:
+def install_definitions(kube: Kube, name: str, manager: str, labels: dict[str, str] | None = None) -> None:
     wanted = definitions(name)
     for definition in wanted:
+        if labels:
+            definition["metadata"]["labels"] = labels
         kube.apply(CRDS, definition, manager)
     served(kube, wanted)
 

@@ -42,17 +42,25 @@ def removable(objects: t.Sequence[Json], facts: Json) -> t.List[Json]:
 
 
 def uninstalled(
-    install: t.Sequence[Json], users: t.Sequence[Json], csvs: t.Sequence[Json], shared: t.Sequence[Json]
+    install: t.Sequence[Json],
+    users: t.Sequence[Json],
+    csvs: t.Sequence[Json],
+    shared: t.Sequence[Json],
+    definitions: t.Sequence[str] = (),
 ) -> t.List[Json]:
     """What goes with an accelerator of an operator that it uses, in the order in which it was made.
 
     While somebody else uses the operator that is our own record, and otherwise everything: install, the definitions
-    that OLM leaves behind, its ClusterServiceVersions, and the shared objects of the operator's API.
+    that OLM leaves behind, its ClusterServiceVersions, and the shared objects of the operator's API. definitions: their
+    names as OLM's label tells them, also where an earlier teardown got as far as the ClusterServiceVersions.
     """
     if users:
         return [item for item in [*install, *shared] if item["kind"] == "ConfigMap"]
     owned = [crd["name"] for csv in csvs for crd in csv["spec"].get("customresourcedefinitions", {}).get("owned") or []]
-    crds = [{"apiVersion": "apiextensions.k8s.io/v1", "kind": CRD, "metadata": {"name": name}} for name in owned]
+    crds = [
+        {"apiVersion": "apiextensions.k8s.io/v1", "kind": CRD, "metadata": {"name": name}}
+        for name in dict.fromkeys([*owned, *(definitions if install else ())])
+    ]
     # The Subscription goes before what it would have installed again.
     subscriptions = [item for item in install if item["kind"] == "Subscription"]
     return [*(item for item in install if item not in subscriptions), *crds, *csvs, *subscriptions, *shared]

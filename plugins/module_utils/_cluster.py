@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import math
+import threading
 import time
 import typing as t
 from urllib.parse import urlencode
@@ -42,6 +43,9 @@ if t.TYPE_CHECKING:
 
 Json = t.Dict[str, t.Any]
 
+# The API server leaves the contents out; one that cannot answers with all.
+METADATA = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1,application/json"
+
 CONNECT_TIMEOUT = 10  # seconds
 READ_TIMEOUT = 60
 PAGE = 500  # objects a list request
@@ -56,12 +60,15 @@ class Api:
     def __init__(self, configuration: t.Any, headers: t.Mapping[str, t.Any] | None = None) -> None:
         self.server: str = configuration.host
         self.requests = 0
+        self._counting = threading.Lock()
         self._configuration = configuration
         self._headers = dict(headers or {})
         self._pool = RESTClientObject(configuration).pool_manager
 
-    def get(self, path: str, accept: str = "application/json", **query: t.Any) -> Json:
-        return self._json("GET", path, query, accept=accept)
+    def get(
+        self, path: str, accept: str = "application/json", read_timeout: float = READ_TIMEOUT, **query: t.Any
+    ) -> Json:
+        return self._json("GET", path, query, accept=accept, read_timeout=read_timeout)
 
     def post(self, path: str, body: Json) -> Json:
         return self._json("POST", path, {}, body=body)
@@ -171,7 +178,8 @@ class Api:
         content_type: str = "application/json",
         read_timeout: float = READ_TIMEOUT,
     ) -> t.Any:
-        self.requests += 1
+        with self._counting:
+            self.requests += 1
         wanted = {key: value for key, value in query.items() if value not in (None, "", [])}
         url = f"{self.server}{path}" + (f"?{urlencode(wanted)}" if wanted else "")
         options = {
@@ -262,4 +270,15 @@ def pause(seconds: float) -> None:
     time.sleep(seconds)
 
 
-__all__ = ("Api", "ClusterError", "Expired", "Refused", "Resource", "Unreachable", "cluster_module", "connect", "pause")
+__all__ = (
+    "METADATA",
+    "Api",
+    "ClusterError",
+    "Expired",
+    "Refused",
+    "Resource",
+    "Unreachable",
+    "cluster_module",
+    "connect",
+    "pause",
+)

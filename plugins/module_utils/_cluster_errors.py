@@ -13,7 +13,12 @@ except ImportError:  # AnsibleK8SModule reports it, with the package's name
 
 
 class ClusterError(Exception):
-    """The cluster cannot be reached, or it refused. The text is for the user."""
+    """The cluster cannot be reached, or it refused. The text is for the user.
+
+    passing: it may be over soon, as after a restart or an overload of the API server.
+    """
+
+    passing = False
 
 
 class Refused(ClusterError):
@@ -23,14 +28,19 @@ class Refused(ClusterError):
         super().__init__(message)
         self.status = status
         self.body = body
+        self.passing = status == 429 or status >= 500
 
 
 class Unreachable(ClusterError):
-    """No answer from the API server: it may be back soon."""
+    """No answer from the API server."""
+
+    passing = True
 
 
 class Expired(ClusterError):
     """What the request goes on from, a resource version or a page, is too old: list again."""
+
+    passing = True
 
 
 def unreachable(server: str, error: BaseException) -> ClusterError:

@@ -52,7 +52,6 @@ def widest(definition: Json) -> Json:
         "consumer": consumer,
         "device_plugin": {**definition["device_plugin"], "deploy": "own"},
         "monitoring": {**definition["monitoring"], "enabled": True},
-        **{operator: {**definition[operator], "install": True} for operator in USER_KINDS},
     }
 
 

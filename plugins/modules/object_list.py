@@ -68,6 +68,7 @@ requests:
 import typing as t
 
 from ansible_collections.ecosystem_edge.accelerator.plugins.module_utils._cluster import (
+    METADATA,
     Api,
     ClusterError,
     Resource,
@@ -76,9 +77,6 @@ from ansible_collections.ecosystem_edge.accelerator.plugins.module_utils._cluste
 )
 
 Json = t.Dict[str, t.Any]
-
-# The API server leaves the contents out; one that cannot answers with all.
-ACCEPT = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1,application/json"
 
 
 def argument_spec() -> Json:
@@ -108,7 +106,7 @@ def objects(api: Api, queries: t.Iterable[Json]) -> t.List[Json]:
         resource = next((one for one in served[version] if one.kind == query["kind"]), None)
         if resource:
             selector = ",".join(query["label_selectors"])
-            items, _version = api.pages(resource.path(query["namespace"]), accept=ACCEPT, labelSelector=selector)
+            items, _version = api.pages(resource.path(query["namespace"]), accept=METADATA, labelSelector=selector)
             found += [brief(query, item) for item in items]
     return found
 

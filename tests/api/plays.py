@@ -58,9 +58,9 @@ class Roles:
         ran = [(t["task"]["name"], t["hosts"]["localhost"]) for play in answer["plays"] for t in play["tasks"]]
         return Result(ran, answer["stats"]["localhost"]["changed"])
 
-    def complaint(self, definition: Object, *parts: str) -> str:
+    def complaint(self, definition: Object, *parts: str, **variables: Any) -> str:
         """The message with which a play ends that checks first whether it may do its work."""
-        done = self._run(definition, parts, False, True, {})
+        done = self._run(definition, parts, False, True, variables)
         assert done.returncode == 2, done.stdout[-6000:] + done.stderr[-2000:]
         return str(json.loads(done.stdout)["plays"][-1]["tasks"][-1]["hosts"]["localhost"]["msg"])
 

@@ -71,24 +71,34 @@ USER = made("NodeFeatureRule", "b", "nfd")
 
 
 @pytest.mark.parametrize(
-    ("install", "users", "csvs", "shared", "kinds"),
+    ("install", "users", "csvs", "shared", "definitions", "kinds"),
     [
         (
             INSTALL,
             [],
             [CSV],
             [DISCOVERY],
+            ["t.x.example"],
             "Namespace ConfigMap CustomResourceDefinition ClusterServiceVersion Subscription NodeFeatureDiscovery",
         ),
-        (INSTALL, [], [], [DISCOVERY], "Namespace ConfigMap Subscription NodeFeatureDiscovery"),
-        (INSTALL, [USER], [CSV], [DISCOVERY], "ConfigMap"),
-        ([], [], [], [RECORD, DISCOVERY], "ConfigMap NodeFeatureDiscovery"),
-        ([], [USER], [], [RECORD, DISCOVERY], "ConfigMap"),
+        (INSTALL, [], [], [DISCOVERY], [], "Namespace ConfigMap Subscription NodeFeatureDiscovery"),
+        (INSTALL, [], [], [], ["t.x.example"], "Namespace ConfigMap CustomResourceDefinition Subscription"),
+        (INSTALL, [USER], [CSV], [DISCOVERY], ["t.x.example"], "ConfigMap"),
+        ([], [], [], [RECORD, DISCOVERY], ["t.x.example"], "ConfigMap NodeFeatureDiscovery"),
+        ([], [USER], [], [RECORD, DISCOVERY], [], "ConfigMap"),
     ],
-    ids=["the last user", "half installed", "another user", "only the instance is ours", "which another uses"],
+    ids=[
+        "the last user",
+        "half installed",
+        "half removed",
+        "another user",
+        "only the instance is ours",
+        "which another uses",
+    ],
 )
-def test_an_operator_goes_with_its_last_user(install, users, csvs, shared, kinds):
-    assert [item["kind"] for item in objects.uninstalled(install, users, csvs, shared)] == kinds.split()
+def test_an_operator_goes_with_its_last_user(install, users, csvs, shared, definitions, kinds):
+    found = objects.uninstalled(install, users, csvs, shared, definitions)
+    assert [item["kind"] for item in found] == kinds.split()
 
 
 def test_title():

@@ -11,6 +11,7 @@ from ansible_collections.ecosystem_edge.accelerator.plugins.module_utils import 
 from ansible_collections.ecosystem_edge.accelerator.plugins.module_utils._facts_permissions import Need
 from fake_api import thing
 
+PLAYBOOK = "accelerator-playbook"
 CONTROL_PLANE = {"key": "node-role.kubernetes.io/control-plane", "effect": "NoSchedule"}
 
 
@@ -105,6 +106,20 @@ def test_what_an_operator_group_watches(item: Any, targets: list[str]) -> None:
     assert _facts.operator_group(item) == group
 
 
+@pytest.mark.parametrize(
+    ("phases", "phase"),
+    [
+        ([], None),
+        ([None], "Pending"),
+        (["Failed"], "Failed"),
+        (["Replacing", "Installing"], "Installing"),
+        (["Replacing", "Succeeded"], "Succeeded"),
+    ],
+)
+def test_how_far_olm_is_with_an_operator(phases: list[str | None], phase: str | None) -> None:
+    assert _facts.phase([thing("csv", "n", **({"status": {"phase": one}} if one else {})) for one in phases]) == phase
+
+
 def test_what_is_written_on_the_accelerators_namespace() -> None:
     items = [thing("a"), thing("b", metadata={"labels": {"x": "y"}})]
     assert _facts.namespace(items, "b") == {"labels": {"x": "y"}, "annotations": {}}
@@ -151,6 +166,12 @@ def test_needs_depend_on_what_is_installed() -> None:
     assert subscribe in needs()
     assert subscribe not in needs(found={"kmm": {"api": "kmm.sigs.x-k8s.io/v1beta1"}})
     assert subscribe not in needs(kmm={"install": False})
+    plans = "watch installplans.operators.coreos.com (namespace openshift-kmm)"
+    assert plans in needs()
+    assert plans not in needs(kmm={"install": False})
+    definitions_of_ours = "list customresourcedefinitions.apiextensions.k8s.io (cluster-wide)"
+    assert definitions_of_ours not in needs(managed_by="playbook")
+    assert definitions_of_ours in needs(managed_by="playbook", found={"namespaces": {"openshift-kmm": PLAYBOOK}})
     monitor = "create servicemonitors.monitoring.coreos.com (namespace ptemplate)"
     assert monitor not in needs()
     assert monitor in needs({"monitoring.coreos.com/v1": ["ServiceMonitor", "PrometheusRule"]})

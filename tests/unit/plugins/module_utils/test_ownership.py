@@ -69,7 +69,7 @@ def test_who_would_not_install_is_on_record_where_an_accelerator_did() -> None:
     (record,) = render("kmm_install", definition, **seen)
     assert (record["metadata"]["namespace"], record["metadata"]["name"]) == ("there", "accelerator-user-widget")
     assert record in render("kmm_install", widget(), **seen)
-    last = render("kmm_install", _ownership.widest(definition), **seen)
+    last = render("kmm_installed", definition, **seen)
     assert kinds(last) == ["Namespace", "OperatorGroup", "Subscription", "ConfigMap"]
     theirs = {"olm": {"subscriptions": [{**OURS, "managed_by": None}]}}
     assert render("kmm_install", definition, **theirs) == []
