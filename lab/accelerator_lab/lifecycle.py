@@ -123,6 +123,8 @@ def up(lab: Instance, count: int | None, package: str | None) -> None:
         with step("registry and its images"):
             registry.start(lab)
             publish_images(lab)
+        with step("stand-ins"):
+            stand_ins.wait_ready(lab)
         for node in nodes:
             with step(f"{node.name} to be Ready"):
                 cluster.wait_ready(lab, node)
