@@ -7,6 +7,7 @@ import fcntl
 import hashlib
 import os
 import shutil
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -30,12 +31,29 @@ def content_key(*parts: str | Path) -> str:
 
 
 @contextmanager
-def locked(path: Path) -> Iterator[None]:
-    """Holds an exclusive lock on a file; the kernel lets go of it if this process is killed."""
+def locked(path: Path, waits: Callable[[], None] = lambda: None) -> Iterator[None]:
+    """Holds an exclusive lock on a file; the kernel lets go of it if this process is killed.
+
+    waits: called once if another has the lock, before it is waited for.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a") as handle:
-        fcntl.flock(handle, fcntl.LOCK_EX)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            waits()
+            fcntl.flock(handle, fcntl.LOCK_EX)
         yield
+
+
+def write_whole(path: Path, data: bytes, mode: int = 0o644) -> None:
+    """Writes a file that others see as it was before or as it is now, also when two write it at a time."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    number, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    with os.fdopen(number, "wb") as file:
+        os.fchmod(number, mode)
+        file.write(data)
+    os.replace(temporary, path)
 
 
 def produce(kind: str, name: str, make: Callable[[Path], None]) -> Path:
@@ -50,6 +68,7 @@ def produce(kind: str, name: str, make: Callable[[Path], None]) -> Path:
         remove_tree(unfinished)  # of a run that was killed
         unfinished.mkdir(parents=True)
         make(unfinished)
+        os.sync()  # whole also after a power cut: a rename may reach the disk before the content does
         unfinished.rename(folder)
     return folder
 

@@ -29,7 +29,13 @@ def program() -> Path:
 
 
 def kubectl_argv(lab: Instance, *arguments: str) -> list[str]:
-    return [str(program()), f"--kubeconfig={lab.plane.kubeconfig(LAB_USER, ADMINS)}", *arguments]
+    config = lab.plane.kubeconfig(LAB_USER, ADMINS)
+    return [str(program()), f"--kubeconfig={config}", f"--cache-dir={kubectl_cache(lab)}", *arguments]
+
+
+def kubectl_cache(lab: Instance) -> Path:
+    """What kubectl knows of the APIs: of this lab, not of the one that had the same port before."""
+    return lab.folder / "kubectl"
 
 
 def kubectl(lab: Instance, *arguments: str) -> str:

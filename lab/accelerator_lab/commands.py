@@ -94,13 +94,13 @@ def kubectl(args: argparse.Namespace) -> int:
 
 def run(args: argparse.Namespace) -> int:
     lab = existing(args.instance)
-    return subprocess.run(args.command, env={**os.environ, **playing.environment(lab)}).returncode
+    return subprocess.run(args.command, env=playing.whole_environment(lab, os.environ)).returncode
 
 
 def play(args: argparse.Namespace) -> int:
     lab = existing(args.instance)
     argv = playing.argv(lab, args.playbook, args.arguments)
-    return subprocess.run(argv, env={**os.environ, **playing.environment(lab)}).returncode
+    return subprocess.run(argv, env=playing.whole_environment(lab, os.environ)).returncode
 
 
 def reboot(args: argparse.Namespace) -> int:

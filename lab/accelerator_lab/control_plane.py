@@ -5,12 +5,10 @@ from __future__ import annotations
 
 import ssl
 import time
-import urllib.error
-import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
 
-from . import binaries, cache, kubeconfig, ports, processes
+from . import binaries, cache, kubeconfig, loopback, ports, processes
 from .errors import LabError
 from .pki import Authority, Pair, signing_pair
 
@@ -185,10 +183,10 @@ def api_ready(plane: ControlPlane) -> str:
     context = ssl.create_default_context(cafile=plane.authority.pair.certificate)
     context.load_cert_chain(pair.certificate, pair.key)
     try:
-        with urllib.request.urlopen(f"{plane.server}/readyz", context=context, timeout=10):
-            return ""
-    except (urllib.error.URLError, OSError) as error:
+        loopback.get(f"{plane.server}/readyz", timeout=30, tls=context)
+    except OSError as error:
         return str(error)
+    return ""
 
 
 def wait_ready(plane: ControlPlane) -> None:

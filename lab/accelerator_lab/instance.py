@@ -14,6 +14,7 @@ from pathlib import Path
 from . import cache, control_plane, kernel, ports
 from .errors import LabError
 from .processes import running
+from .progress import say
 
 SOCKET_ROOM = 30  # characters that ssh adds to a folder's path for its socket; the kernel allows 107 in all
 MAX_NODES = 9
@@ -58,9 +59,8 @@ class Instance:
         return [Node(**entry) for entry in json.loads(file.read_text())] if file.exists() else []
 
     def save(self, nodes: list[Node]) -> None:
-        temporary = self.folder / "nodes.json.new"
-        temporary.write_text(json.dumps([asdict(node) for node in nodes], indent=1))
-        temporary.rename(self.folder / "nodes.json")
+        text = json.dumps([asdict(node) for node in nodes], indent=1)
+        cache.write_whole(self.folder / "nodes.json", text.encode())
 
     def node(self, name: str) -> Node:
         for node in self.nodes:
@@ -92,7 +92,8 @@ class Instance:
     @contextmanager
     def locked(self) -> Iterator[None]:
         """One command at a time changes a lab."""
-        with cache.locked(cache.root() / "locks" / f"instance-{self.name}"):
+        lock = cache.root() / "locks" / f"instance-{self.name}"
+        with cache.locked(lock, lambda: say(f"another command changes lab {self.name}: waiting. Who: fuser -v {lock}")):
             yield
 
 

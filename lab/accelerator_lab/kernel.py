@@ -11,7 +11,7 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-from . import cache, debian, disk
+from . import cache, debian, disk, images
 from .errors import LabError
 from .progress import step
 from .run import tool
@@ -54,6 +54,8 @@ def built(package: str = DEFAULT) -> Kernel:
             debian.tree(work, [package, "busybox-static"], variant="extract")
             assemble(work, folder)
             cache.remove_tree(work)
+        # From the same day's archive: a kernel without its headers, which the archive has no more, would be of no use.
+        images.toolkit(Kernel(folder).version)
 
     return Kernel(cache.produce("kernels", f"{package}-{key}", make))
 

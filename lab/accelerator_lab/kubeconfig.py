@@ -9,6 +9,7 @@ from typing import Any
 
 import yaml
 
+from . import cache
 from .pki import Pair
 
 
@@ -35,10 +36,6 @@ def text(server: str, authority: Pair, user: str, pair: Pair) -> str:
 
 
 def write(path: Path, content: str) -> Path:
-    """Readable by its owner only, and replaced whole."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}")
-    temporary.touch(mode=0o600)
-    temporary.write_text(content)
-    temporary.rename(path)
+    """Readable by its owner only, and replaced whole: every command writes it, and several run at a time."""
+    cache.write_whole(path, content.encode(), 0o600)
     return path

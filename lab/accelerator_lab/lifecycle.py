@@ -113,7 +113,7 @@ def up(lab: Instance, count: int | None, package: str | None) -> None:
         lab.assign_ports()
         control_plane.plan(lab.folder)
         ssh.configure(lab)
-        overrides_file(lab).write_text(yaml.safe_dump(overrides(lab), sort_keys=False))
+        cache.write_whole(overrides_file(lab), yaml.safe_dump(overrides(lab), sort_keys=False).encode())
         for node in nodes:
             if vm.ensure(lab, node):
                 say(f"{node.name} started")
@@ -123,6 +123,8 @@ def up(lab: Instance, count: int | None, package: str | None) -> None:
         with step("registry and its images"):
             registry.start(lab)
             publish_images(lab)
+        with step("stand-ins"):
+            stand_ins.wait_ready(lab)
         for node in nodes:
             with step(f"{node.name} to be Ready"):
                 cluster.wait_ready(lab, node)
@@ -130,9 +132,8 @@ def up(lab: Instance, count: int | None, package: str | None) -> None:
 
 def down(lab: Instance) -> None:
     with lab.locked():
-        names = processes.stop(lab.folder, grace=1)  # its state goes too, so there is nothing to save
-        for node in lab.nodes:
-            ssh.disconnect(lab, node)
+        # Its state goes too, so there is nothing to save, nor to read: what a killed machine left may be cut off.
+        names = processes.stop(lab.folder, grace=1)
         cache.remove_tree(lab.folder)
         say(f"lab {lab.name}: stopped {', '.join(names) or 'nothing'}; its folder is gone, the cache is kept")
 

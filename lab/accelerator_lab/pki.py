@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import ipaddress
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -12,6 +14,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+from . import cache
 
 LIFETIME = timedelta(days=365)
 CA_USE = x509.KeyUsage(
@@ -35,18 +39,20 @@ class Pair:
     key: Path
 
 
-def _write(path: Path, data: bytes, mode: int) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}")
-    temporary.touch(mode=mode)
-    temporary.write_bytes(data)
-    temporary.rename(path)
+@contextmanager
+def once(pair: Pair) -> Iterator[bool]:
+    """Whether a pair is still to be made. Of two commands at a time one makes it: what one wrote is of one piece."""
+    if pair.certificate.exists():
+        yield False
+        return
+    with cache.locked(pair.certificate.with_suffix(".lock")):
+        yield not pair.certificate.exists()
 
 
 def _key(path: Path) -> ec.EllipticCurvePrivateKey:
     key = ec.generate_private_key(ec.SECP256R1())
     pkcs8, pem = serialization.PrivateFormat.PKCS8, serialization.Encoding.PEM
-    _write(path, key.private_bytes(pem, pkcs8, serialization.NoEncryption()), 0o600)
+    cache.write_whole(path, key.private_bytes(pem, pkcs8, serialization.NoEncryption()), 0o600)
     return key
 
 
@@ -72,20 +78,22 @@ class Authority:
         self.folder = folder
         self.pair = Pair(folder / "ca.crt", folder / "ca.key")
         # The certificate is written after its key, so its presence means that both are whole.
-        if not self.pair.certificate.exists():
-            key = _key(self.pair.key)
-            subject = _name(name)
-            self._save(self.pair.certificate, subject, subject, key.public_key(), key, authority=True)
+        with once(self.pair) as missing:
+            if missing:
+                key = _key(self.pair.key)
+                subject = _name(name)
+                self._save(self.pair.certificate, subject, subject, key.public_key(), key, authority=True)
 
     def issue(self, file: str, common_name: str, groups: tuple[str, ...] = (), hosts: tuple[str, ...] = ()) -> Pair:
         """A pair <file>.crt, <file>.key: for a server if it has hosts, and for a client always."""
         pair = Pair(self.folder / f"{file}.crt", self.folder / f"{file}.key")
-        if not pair.certificate.exists():
-            issuer = x509.load_pem_x509_certificate(self.pair.certificate.read_bytes()).subject
-            signer = serialization.load_pem_private_key(self.pair.key.read_bytes(), None)
-            assert isinstance(signer, ec.EllipticCurvePrivateKey)
-            key = _key(pair.key)
-            self._save(pair.certificate, _name(common_name, groups), issuer, key.public_key(), signer, hosts)
+        with once(pair) as missing:
+            if missing:
+                issuer = x509.load_pem_x509_certificate(self.pair.certificate.read_bytes()).subject
+                signer = serialization.load_pem_private_key(self.pair.key.read_bytes(), None)
+                assert isinstance(signer, ec.EllipticCurvePrivateKey)
+                key = _key(pair.key)
+                self._save(pair.certificate, _name(common_name, groups), issuer, key.public_key(), signer, hosts)
         return pair
 
     @staticmethod
@@ -121,14 +129,15 @@ class Authority:
         if hosts:
             builder = builder.add_extension(x509.SubjectAlternativeName(alternative_names(hosts)), critical=False)
         certificate = builder.sign(signer, hashes.SHA256())
-        _write(path, certificate.public_bytes(serialization.Encoding.PEM), 0o644)
+        cache.write_whole(path, certificate.public_bytes(serialization.Encoding.PEM), 0o644)
 
 
 def signing_pair(folder: Path) -> Pair:
     """The key that signs service account tokens, and its public half (as 'certificate')."""
     pair = Pair(folder / "service-accounts.pub", folder / "service-accounts.key")
-    if not pair.certificate.exists():
-        public = _key(pair.key).public_key()
-        pem = serialization.PublicFormat.SubjectPublicKeyInfo
-        _write(pair.certificate, public.public_bytes(serialization.Encoding.PEM, pem), 0o644)
+    with once(pair) as missing:
+        if missing:
+            public = _key(pair.key).public_key()
+            pem = serialization.PublicFormat.SubjectPublicKeyInfo
+            cache.write_whole(pair.certificate, public.public_bytes(serialization.Encoding.PEM, pem), 0o644)
     return pair

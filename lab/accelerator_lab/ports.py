@@ -9,6 +9,8 @@ import zlib
 from collections.abc import Container, Iterable
 from pathlib import Path
 
+from . import cache
+
 FIRST, COUNT = 20000, 10000  # below the ports that the kernel gives to outgoing connections
 
 
@@ -41,7 +43,5 @@ def assign(file: Path, seed: str, names: Iterable[str], in_use: Container[str] =
     for name in names:
         if name not in chosen:
             chosen[name] = choose(f"{seed}/{name}", set(chosen.values()))
-    temporary = file.with_suffix(".new")
-    temporary.write_text(json.dumps(chosen, indent=1))
-    temporary.rename(file)
+    cache.write_whole(file, json.dumps(chosen, indent=1).encode())
     return chosen

@@ -4,15 +4,19 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
+import time
 from collections.abc import Callable
 
 from . import cache
 from .errors import LabError
-from .progress import step
+from .progress import say, step
 from .run import tool
 
 LIST = cache.LAB / "prerequisites.txt"
+LOCK_HELD = re.compile(r"Could not get lock|Unable to (acquire|lock)")
+LOCK_SECONDS, LOCK_PAUSE = 600, 5
 # A user's PATH lacks these on Debian.
 SYSTEM_FOLDERS = "/usr/local/sbin:/usr/sbin:/sbin"
 
@@ -27,6 +31,20 @@ def missing(packages: dict[str, str], find: Callable[[str], str | None]) -> list
     return sorted({package for command, package in packages.items() if not find(command)})
 
 
+def apt(command: list[str], environment: dict[str, str]) -> None:
+    """Runs apt-get; while another program uses it, such as the machine's daily update, waits for that."""
+    deadline = time.monotonic() + LOCK_SECONDS
+    while True:
+        try:
+            tool(command, env=environment)
+            return
+        except LabError as error:
+            if not LOCK_HELD.search(str(error)) or time.monotonic() > deadline:
+                raise
+            say("another program uses apt: waiting")
+            time.sleep(LOCK_PAUSE)
+
+
 def install() -> None:
     """Installs what is missing, as root or by sudo; else says what to type."""
     os.environ["PATH"] = f"{os.environ.get('PATH', '/usr/bin:/bin')}:{SYSTEM_FOLDERS}"
@@ -39,8 +57,7 @@ def install() -> None:
         raise LabError(f"these Debian packages are missing: {' '.join(packages)}. Type (as root): {' '.join(command)}")
     environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
     with step(f"installing {', '.join(packages)}"):
-        tool([*prefix, "apt-get", "update", "--quiet"], env=environment)
-        # Debian starts what it installs; a registry on port 5000 for all to see is not wanted.
-        tool([*prefix, *command], env=environment)
+        apt([*prefix, "apt-get", "update", "--quiet"], environment)
+        apt([*prefix, *command], environment)
     if still := missing(needed(LIST.read_text()), shutil.which):
         raise LabError(f"still missing after the installation: {' '.join(still)}. Type: apt-cache policy {still[0]}")

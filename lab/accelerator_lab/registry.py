@@ -3,19 +3,18 @@
 
 from __future__ import annotations
 
+import json
 import time
-import urllib.error
-import urllib.request
 from pathlib import Path
 
 import yaml
 
-from . import processes
+from . import loopback, oci, processes
 from .errors import LabError
 from .instance import Instance
 from .run import tool
 
-READY_SECONDS = 20
+READY_SECONDS = 120
 
 
 def configuration(folder: Path, port: int) -> str:
@@ -45,17 +44,26 @@ def start(lab: Instance) -> None:
 
 def answers(url: str) -> bool:
     try:
-        with urllib.request.urlopen(url, timeout=5):
-            return True
-    except (urllib.error.URLError, OSError):
+        loopback.get(url, timeout=5)
+    except OSError:
         return False
+    return True
+
+
+def digest(url: str) -> str:
+    """Of the image that the registry has at a manifest's address; empty if it has none."""
+    try:
+        return loopback.get(url, 30, {"Accept": oci.MANIFEST}).get("Docker-Content-Digest", "")
+    except OSError:
+        return ""
 
 
 def push(lab: Instance, layout: Path, name: str) -> str:
     """Puts an OCI layout into the registry unless it is there; returns its reference."""
     reference = f"{lab.registry}/{name}"
     repository, _, tag = name.rpartition(":")
-    if not answers(f"http://127.0.0.1:{lab.ports['registry']}/v2/{repository}/manifests/{tag}"):
+    [manifest] = json.loads((layout / "index.json").read_text())["manifests"]
+    if digest(f"http://127.0.0.1:{lab.ports['registry']}/v2/{repository}/manifests/{tag}") != manifest["digest"]:
         # Preserved digests: skopeo would compress the layers, and nobody gains from that here.
         argv = ["skopeo", "copy", "--quiet", "--preserve-digests", "--dest-tls-verify=false"]
         tool([*argv, f"oci:{layout}", f"docker://{reference}"])

@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from . import processes
+from . import cache, processes
 from .errors import LabError
 from .instance import Instance, Node
 from .run import tool
@@ -57,9 +57,11 @@ def configure(lab: Instance) -> Path:
     key(lab.folder, "user")
     host = key(lab.folder, "host")
     ports = lab.ports
-    (lab.folder / "ssh" / "known_hosts").write_text(f"lab-node {public(host)}")
+    # Written whole: the stand-ins' ssh may read them now.
+    cache.write_whole(lab.folder / "ssh" / "known_hosts", f"lab-node {public(host)}".encode())
     config = lab.folder / "ssh" / "config"
-    config.write_text(render(lab.folder, {node.name: ports[f"{node.name}.ssh"] for node in lab.nodes}))
+    text = render(lab.folder, {node.name: ports[f"{node.name}.ssh"] for node in lab.nodes})
+    cache.write_whole(config, text.encode())
     return config
 
 

@@ -6,15 +6,21 @@ from __future__ import annotations
 import shlex
 import subprocess
 import sys
+import time
 from pathlib import Path
 
-from . import cache, images, processes, ssh
+from . import cache, cluster, images, processes, ssh
 from .control_plane import ADMINS
+from .errors import LabError
 from .instance import Instance
 
 USER = "lab-stand-ins"
 NAME = "stand-ins"
 FOLDER = cache.LAB / "stand_ins"
+# The last that they write before they play: until then an API that a play looks for may not be there yet.
+CATALOG = ("catalogsources.operators.coreos.com", "operatorhubio-catalog", "--namespace=olm")
+STATE = "-ojsonpath={.status.connectionState.lastObservedState}"
+READY_SECONDS = 300
 
 
 def argv(kubeconfig: Path, *arguments: str) -> list[str]:
@@ -36,6 +42,20 @@ def start(lab: Instance) -> None:
     image = f"{lab.registry}/{images.BASE}"
     options = ["run", "--node-command", command, "--worker-image", image, "--monitoring"]
     processes.ensure(lab.folder, NAME, argv(kubeconfig(lab), *options), env=environment())
+
+
+def wait_ready(lab: Instance) -> None:
+    """Waits until they play."""
+    deadline, said = time.monotonic() + READY_SECONDS, "nothing yet"
+    while said != "READY":
+        if time.monotonic() > deadline or processes.ended(lab.folder, NAME):
+            tail = processes.log_tail(lab.folder, NAME)
+            raise LabError(f"stand-ins: catalog {CATALOG[1]} is not READY: {said}; their log says last:\n{tail}")
+        try:
+            said = cluster.kubectl(lab, "get", *CATALOG, "--request-timeout=30s", STATE) or "no status yet"
+        except LabError as error:
+            said = str(error)
+        time.sleep(0.5)
 
 
 def fault(lab: Instance, name: str, off: bool) -> int:

@@ -9,16 +9,18 @@ import shlex
 import signal
 import subprocess
 import threading
+from functools import partial
 from pathlib import Path
 
 from stand_ins.catalog import PACKAGES
-from stand_ins.controller import Controller, install_definitions, set_fault
+from stand_ins.controller import Controller, install_definitions, set_fault, until_done
 from stand_ins.kmm import Kmm
 from stand_ins.kube import Kube
 from stand_ins.nfd import Nfd, NodeRunner
 from stand_ins.olm import Olm
 
 FAULTS = ("csv-fails", "nfd-silent")
+NODE_SECONDS = 180  # for an emulated node to answer while it pulls images on a busy host
 
 
 def main() -> None:
@@ -28,14 +30,13 @@ def main() -> None:
     if arguments.command == "fault":
         set_fault(kube, arguments.name, not arguments.off)
         return
-    controllers = _controllers(kube, arguments)
-    if arguments.monitoring:
-        install_definitions(kube, "monitoring", "monitoring-stand-in")
-    for controller in controllers:
-        controller.start()
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
+    for name in _definitions(arguments):
+        until_done(partial(install_definitions, kube, name, f"{name}-stand-in"), stop)
+    for controller in _controllers(kube, arguments):
+        until_done(controller.start, stop)
     stop.wait()
 
 
@@ -64,16 +65,19 @@ def _controllers(kube: Kube, arguments: argparse.Namespace) -> list[Controller]:
     if arguments.play == "olm":
         return [Olm(kube, operators)]
     by_definitions = {package.definitions: package.name for package in PACKAGES.values()}
-    names = arguments.play.split(",")
-    for name in names:
-        install_definitions(kube, name, f"{name}-stand-in")
-    return [operators[by_definitions[name]]() for name in names]
+    return [operators[by_definitions[name]]() for name in arguments.play.split(",")]
+
+
+def _definitions(arguments: argparse.Namespace) -> list[str]:
+    """What is served from the start. OLM brings its own and, when they are asked for, those of the others."""
+    names = [] if arguments.play == "olm" else arguments.play.split(",")
+    return [*(["monitoring"] if arguments.monitoring else []), *names]
 
 
 def _runner(command: str) -> NodeRunner:
     def run(node: str, shell: str) -> str:
         argv = [part.replace("{node}", node) for part in shlex.split(command)]
-        done = subprocess.run([*argv, shell], capture_output=True, text=True, timeout=60, check=True)
+        done = subprocess.run([*argv, shell], capture_output=True, text=True, timeout=NODE_SECONDS, check=True)
         return done.stdout
 
     return run

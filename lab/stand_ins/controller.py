@@ -22,7 +22,7 @@ HERE = Path(__file__).parent
 FAULTS = ("kube-system", "stand-in-faults")  # ConfigMap: a key that exists is a fault that is on
 SETTLE_SECONDS = 0.05  # one reconcile for a burst of events
 RETRY_SECONDS = 2.0
-SERVED_SECONDS = 30
+SERVED_SECONDS = 120
 TROUBLE = (ApiError, urllib3.exceptions.HTTPError, OSError, LookupError, ValueError)
 
 
@@ -48,17 +48,39 @@ def install_definitions(kube: Kube, name: str, manager: str, labels: dict[str, s
 def served(kube: Kube, wanted: list[Object]) -> None:
     """Waits until the API serves these definitions."""
     until = time.monotonic() + SERVED_SECONDS
-    while missing := [n for n in (d["metadata"]["name"] for d in wanted) if not _established(kube, n)]:
+    while missing := [d["metadata"]["name"] for d in wanted if not _is_served(kube, d)]:
         if time.monotonic() > until:
             names = ", ".join(missing)
             raise TimeoutError(f"{names}: not served after {SERVED_SECONDS} s; see kubectl describe crd {missing[0]}")
         time.sleep(0.1)
 
 
-def _established(kube: Kube, name: str) -> bool:
-    definition = kube.get(CRDS, name) or {}
-    conditions = definition.get("status", {}).get("conditions") or []  # null just after the creation
-    return any(c["type"] == "Established" and c["status"] == "True" for c in conditions)
+def _is_served(kube: Kube, definition: Object) -> bool:
+    """Established, and answered for: the API server learns of the condition, which it wrote, a moment later."""
+    spec = definition["spec"]
+    seen = kube.get(CRDS, definition["metadata"]["name"]) or {}
+    conditions = seen.get("status", {}).get("conditions") or []  # null just after the creation
+    if not any(c["type"] == "Established" and c["status"] == "True" for c in conditions):
+        return False
+    names = spec["names"]
+    try:
+        kube.list(Resource(f"{spec['group']}/{spec['versions'][0]['name']}", names["plural"], names["kind"]))
+    except ApiError as error:
+        if error.status == 404:
+            return False
+        raise
+    return True
+
+
+def until_done(step: Callable[[], None], stop: threading.Event) -> None:
+    """Does what must succeed before we can play: an API server that just starts, or is busy, is asked again."""
+    while not stop.is_set():
+        try:
+            step()
+            return
+        except TROUBLE as error:
+            log.warning("start: %s; again in %s s", error, RETRY_SECONDS)
+            stop.wait(RETRY_SECONDS)
 
 
 def set_fault(kube: Kube, name: str, on: bool) -> None:
@@ -81,6 +103,7 @@ class Controller:
         self._stores: list[Store] = []
         self._troubles: list[str] = []
         self._wake, self._stop = threading.Event(), threading.Event()
+        self._thread: threading.Thread | None = None
         self._faults = self.store(CONFIG_MAPS, "stand-in=faults")
 
     def store(self, resource: Resource, selector: str = "") -> Store:
@@ -101,18 +124,25 @@ class Controller:
             step(*arguments)
         except TROUBLE as error:
             self._troubles.append(str(error))
+        except Exception as error:  # a mistake of ours: told in full, and no reason to be silent ever after
+            log.exception("%s: %s", self.name, step)
+            self._troubles.append(repr(error))
 
     def start(self) -> None:
         for store in self._stores:
             store.start()
-        threading.Thread(target=self._run, daemon=True, name=self.name).start()
+        self._thread = threading.Thread(target=self._run, daemon=True, name=self.name)
+        self._thread.start()
         log.info("%s: started", self.name)
 
     def stop(self) -> None:
+        """Returns when the last reconcile is over: whoever plays next does not meet it."""
         for store in self._stores:
             store.stop()
         self._stop.set()
         self._wake.set()
+        if self._thread:
+            self._thread.join()
         log.info("%s: stopped", self.name)
 
     def _run(self) -> None:

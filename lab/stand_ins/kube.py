@@ -191,12 +191,19 @@ def _tls(cluster: Object, user: Object, folder: Path) -> ssl.SSLContext:
     return context
 
 
+def _version(obj: Object) -> int:
+    return int(obj["metadata"]["resourceVersion"])
+
+
 class Store:
     """A copy of all objects of one kind, kept by a watch. `changed` is called after every difference."""
 
     def __init__(self, kube: Kube, resource: Resource, changed: Callable[[], None], selector: str = "") -> None:
         self._kube, self.resource, self._changed, self._selector = kube, resource, changed, selector
         self._objects: dict[tuple[str, str], Object] = {}
+        self._gone: dict[tuple[str, str], int] = {}  # the version at which an object was deleted
+        self._listed = 0  # the version of the last list
+        self._lock = threading.Lock()
         self._stop = threading.Event()
         self.synced = False
 
@@ -214,17 +221,22 @@ class Store:
         return self._objects.get((namespace, name))
 
     def put(self, obj: Object) -> None:
-        """What a write of ours returned, so that the next reconcile does not act on what was before it."""
-        seen = self._objects.get(key(obj))
-        if seen is None or int(seen["metadata"]["resourceVersion"]) <= int(obj["metadata"]["resourceVersion"]):
-            self._objects[key(obj)] = obj
+        """What a write of ours returned, so that the next reconcile does not act on what was before it.
+
+        The watch may have been faster: an object that it has seen go does not come back.
+        """
+        with self._lock:
+            seen = self._objects.get(key(obj))
+            known = _version(seen) if seen else max(self._listed, self._gone.get(key(obj), 0)) + 1
+            if known <= _version(obj):
+                self._objects[key(obj)] = obj
 
     def _run(self) -> None:
         version = ""
         while not self._stop.is_set():
             try:
                 version = self._follow(version or self._list())
-            except (ApiError, urllib3.exceptions.HTTPError, OSError, ValueError) as error:
+            except (ApiError, urllib3.exceptions.HTTPError, OSError, ValueError, LookupError) as error:
                 # 404 while a definition is being removed, 410 when the version is too old: both mend by a new list
                 log.info("watch of %s: %s; again in %s s", self.resource.plural, error, RETRY_SECONDS)
                 version = ""
@@ -232,7 +244,9 @@ class Store:
 
     def _list(self) -> str:
         answer = self._kube.request("GET", f"{self.resource.path()}?labelSelector={self._selector}")
-        self._objects = {key(obj): obj for obj in answer["items"]}
+        with self._lock:
+            self._objects = {key(obj): obj for obj in answer["items"]}
+            self._listed, self._gone = _version(answer), {}
         self.synced = True
         self._changed()
         return str(answer["metadata"]["resourceVersion"])
@@ -248,7 +262,9 @@ class Store:
             if event["type"] == "BOOKMARK":
                 continue
             if event["type"] == "DELETED":
-                self._objects.pop(key(obj), None)
+                with self._lock:
+                    self._objects.pop(key(obj), None)
+                    self._gone[key(obj)] = int(version)
             else:
                 self.put(obj)
             self._changed()

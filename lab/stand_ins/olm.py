@@ -142,7 +142,8 @@ class Olm(Controller):
         """The controller of a package runs exactly while a CSV of it has succeeded."""
         wanted = {_package(csv["metadata"]["name"]).name for csv in self._our_csvs() if _phase(csv) == "Succeeded"}
         for name in set(self._running) - wanted:
-            self._running.pop(name).stop()
+            self._running[name].stop()  # tried again if it fails: it takes its policies along
+            del self._running[name]
         for name in wanted - set(self._running):
             controller = self._operators[name]()
             controller.start()

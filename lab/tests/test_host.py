@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from accelerator_lab import cache, ports, processes, ssh
+from accelerator_lab import cache, kubeconfig, ports, processes, ssh
 from accelerator_lab.instance import Instance
 from accelerator_lab.pki import Authority
 
@@ -65,6 +65,43 @@ def test_a_product_that_failed_is_made_anew() -> None:
     assert [path.name for path in made.iterdir()] == ["whole"]
 
 
+def test_a_file_is_whole_also_when_many_write_it(tmp_path: Path) -> None:
+    """kubeconfigs are written by every command, and commands run at the same time."""
+    texts = [str(number) * 5000 for number in range(8)]
+    found, over = set(), threading.Event()
+
+    def write(text: str) -> None:
+        while not over.is_set():
+            kubeconfig.write(tmp_path / "file", text)
+
+    threads = [threading.Thread(target=write, args=(text,)) for text in texts]
+    for thread in threads:
+        thread.start()
+    wait_for(lambda: (tmp_path / "file").exists())
+    for _ in range(300):
+        found.add((tmp_path / "file").read_text())
+    over.set()
+    for thread in threads:
+        thread.join()
+    assert found <= set(texts)
+    assert [(path.name, path.stat().st_mode & 0o777) for path in tmp_path.iterdir()] == [("file", 0o600)]
+
+
+def test_who_waits_for_a_lock_says_so(tmp_path: Path) -> None:
+    told: list[str] = []
+    with cache.locked(tmp_path / "lock", lambda: told.append("first")):
+        waiter = threading.Thread(target=wait, args=(tmp_path / "lock", told))
+        waiter.start()
+        wait_for(lambda: told == ["second"])
+    waiter.join()
+    assert told == ["second", "in"]
+
+
+def wait(lock: Path, told: list[str]) -> None:
+    with cache.locked(lock, lambda: told.append("second")):
+        told.append("in")
+
+
 def test_a_port_is_kept_unless_a_stranger_has_it(tmp_path: Path) -> None:
     file = tmp_path / "ports.json"
     first = ports.assign(file, "seed", ["one", "two"])
@@ -102,6 +139,18 @@ def test_certificates_serve_and_identify(tmp_path: Path) -> None:
         "organizationName": "system:nodes",
         "commonName": "system:node:node-1",
     }
+
+
+def test_a_certificate_and_its_key_belong_together(tmp_path: Path) -> None:
+    """Also when several commands need one for the first time."""
+    authority = Authority(tmp_path, "test")
+    threads = [threading.Thread(target=Authority(tmp_path, "test").issue, args=("user", "user")) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    pair = authority.issue("user", "user")
+    ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_cert_chain(pair.certificate, pair.key)
 
 
 def test_the_same_command_is_kept_another_replaces_it(folder: Path) -> None:

@@ -9,6 +9,7 @@ import json
 import stat
 import tarfile
 from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -145,6 +146,46 @@ def test_a_kernel_version_becomes_a_tag() -> None:
 def test_prerequisites_name_packages_of_missing_commands() -> None:
     listed = prerequisites.needed("# comment\n\nqemu-img qemu-utils\nssh openssh-client\n")
     assert prerequisites.missing(listed, {"ssh": "/usr/bin/ssh"}.get) == ["qemu-utils"]
+
+
+@pytest.mark.parametrize(
+    ("words", "seconds", "tries"),
+    [
+        ("E: Could not get lock /var/lib/apt/lists/lock. It is held by process 7 (apt-get)", 60, 3),
+        ("E: Could not get lock /var/lib/dpkg/lock-frontend", -1, 1),
+        ("E: Unable to locate package invented", 60, 1),
+    ],
+)
+def test_apt_waits_for_its_lock_only(monkeypatch: pytest.MonkeyPatch, words: str, seconds: int, tries: int) -> None:
+    asked: list[object] = []
+
+    def tool(command: list[str], env: dict[str, str]) -> None:
+        asked.append(command)
+        if len(asked) < 3:
+            raise LabError(words)
+
+    monkeypatch.setattr(prerequisites, "tool", tool)
+    monkeypatch.setattr(prerequisites, "LOCK_PAUSE", 0)
+    monkeypatch.setattr(prerequisites, "LOCK_SECONDS", seconds)
+    with nullcontext() if tries == 3 else pytest.raises(LabError, match=words[:20]):
+        prerequisites.apt(["apt-get", "update"], {})
+    assert len(asked) == tries
+
+
+def test_a_kernel_is_there_when_its_headers_are(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Later the archive may not have them any more."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr(kernel.debian, "tree", lambda target, *_, **__: target.mkdir())
+    monkeypatch.setattr(kernel, "assemble", lambda _tree, folder: (folder / "version").write_text("6.1.0-9-amd64\n"))
+
+    def gone(version: str) -> None:
+        raise LabError(f"no linux-headers-{version}")
+
+    monkeypatch.setattr(kernel.images, "toolkit", gone)
+    with pytest.raises(LabError, match=r"no linux-headers-6\.1\.0-9-amd64"):
+        kernel.built()
+    monkeypatch.setattr(kernel.images, "toolkit", lambda _: tmp_path)
+    assert kernel.built().version == "6.1.0-9-amd64"
 
 
 def test_egress_configuration_is_for_the_cluster_only() -> None:
