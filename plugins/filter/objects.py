@@ -66,6 +66,27 @@ def uninstalled(
     return [*(item for item in install if item not in subscriptions), *crds, *csvs, *subscriptions, *shared]
 
 
+def not_gone(result: Json, timeout: int) -> str:
+    """Why kubernetes.core.k8s did not delete an object: what, expected, seen, next step."""
+    said, item = result.get("msg") or "it cannot be deleted", result.get("result") or {}
+    again = "then run the play again, it goes on from here"
+    metadata = item.get("metadata") or {}
+    if not metadata.get("name"):  # it was refused, not held
+        return f"{said}; next: mend that, {again}"
+    held = ", ".join(metadata.get("finalizers") or []) or "none"
+    place = f"-n {metadata['namespace']} " if metadata.get("namespace") else ""
+    look = f"kubectl {place}get {item['kind'].lower()} {metadata['name']} -o yaml"
+    if item["kind"] == "Module":
+        look += (
+            "; KMM unloads a driver when no pod holds a device, and on ready nodes only: "
+            "kubectl get nodemodulesconfigs -o yaml; kubectl get pods -A -o wide"
+        )
+    return (
+        f"{said}; expected {title(item)} to be gone with its pods within {timeout} s; seen it there, "
+        f"finalizers {held}; next: {look}; {again}"
+    )
+
+
 def title(item: Json) -> str:
     """Kind and name, to read."""
     meta = item["metadata"]
@@ -89,6 +110,7 @@ def _key(item: Json) -> t.Tuple[str, str, str]:
 class FilterModule:
     def filters(self) -> t.Dict[str, t.Callable[..., t.Any]]:
         return {
+            "not_gone": not_gone,
             "removable": removable,
             "sendable": sendable,
             "title": title,

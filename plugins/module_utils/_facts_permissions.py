@@ -104,6 +104,26 @@ def _to_read(definition: Json, facts: Json) -> t.Iterator[Need]:
         yield Need("list", group_of(NFD_APIS[0][0]), plural(NFD_APIS[0][1]))
 
 
+def grants(definition: Json, facts: Json) -> t.List[t.Tuple[Need, t.List[Need]]]:
+    """Who writes a role has to hold what it grants, or may escalate: that need and those, for each role."""
+    items = [item for stage in STAGES[definition["managed_by"]] for item in render(stage, definition, facts, IMAGES)]
+    found = []
+    for item in items:
+        if item["kind"] in ("Role", "ClusterRole"):
+            place = item["metadata"].get("namespace")
+            escalate = Need("escalate", group_of(item["apiVersion"]), plural(item["kind"]), place)
+            found.append((escalate, [need for rule in item["rules"] for need in _granted(rule, place)]))
+    return found
+
+
+def _granted(rule: Json, place: t.Optional[str]) -> t.List[Need]:
+    """A right on certain names cannot be asked for as easily; there is one, to bind OpenShift's own role."""
+    if rule.get("resourceNames"):
+        return []
+    pairs = [(group, resource) for group in rule["apiGroups"] for resource in rule["resources"]]
+    return [Need(verb, group, resource, place) for group, resource in pairs for verb in rule["verbs"]]
+
+
 def group_of(api_version: str) -> str:
     return api_version.rpartition("/")[0]
 
@@ -196,4 +216,14 @@ def denied_message(server: str, denied: t.Sequence[Need]) -> str:
     )
 
 
-__all__ = ("Need", "access_review", "denied_message", "everything_review", "needs", "plural", "rules_review", "settle")
+__all__ = (
+    "Need",
+    "access_review",
+    "denied_message",
+    "everything_review",
+    "grants",
+    "needs",
+    "plural",
+    "rules_review",
+    "settle",
+)

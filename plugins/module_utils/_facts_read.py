@@ -89,9 +89,12 @@ def denied(api: Api, definition: Json, found: Json) -> t.List[permissions.Need]:
 
     if allowed(permissions.everything_review()):
         return []
-    namespace = definition["namespace"]
+    namespace, needed = definition["namespace"], permissions.needs(definition, found)
+    for escalate, granted in permissions.grants(definition, found):
+        if not allowed(permissions.access_review(escalate)):
+            needed += granted
     rules = api.post("/apis/authorization.k8s.io/v1/selfsubjectrulesreviews", permissions.rules_review(namespace))
-    sure, unknown = permissions.settle(permissions.needs(definition, found), namespace, rules["status"])
+    sure, unknown = permissions.settle(dict.fromkeys(needed), namespace, rules["status"])
     return sure + [need for need in unknown if not allowed(permissions.access_review(need))]
 
 

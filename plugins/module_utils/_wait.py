@@ -132,8 +132,8 @@ def not_served(api: Api, target: Target) -> str:
 
 def brief(item: Json, show: Expression | None) -> str:
     """One object in a message: what `show` says, or else its phase or its conditions."""
-    if show:
-        value = show.value(item)
+    value = show.value(item) if show else None
+    if value is not None:
         return value if isinstance(value, str) else json.dumps(value, sort_keys=True)
     status = item.get("status") or {}
     conditions = [f"{c.get('type')}={c.get('status')}" for c in status.get("conditions") or []]

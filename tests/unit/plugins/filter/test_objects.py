@@ -101,6 +101,27 @@ def test_an_operator_goes_with_its_last_user(install, users, csvs, shared, defin
     assert [item["kind"] for item in found] == kinds.split()
 
 
+HELD = {
+    "msg": '"Module" "widget": Timed out waiting on resource',
+    "result": {"kind": "Module", "metadata": {"name": "widget", "namespace": "n", "finalizers": ["kmm/unload"]}},
+}
+
+
+def test_what_does_not_go_is_told_with_what_holds_it():
+    said = objects.not_gone(HELD, 60)
+    assert said.startswith('"Module" "widget": Timed out waiting on resource; expected Module n/widget to be gone ')
+    assert "within 60 s; seen it there, finalizers kmm/unload; next: kubectl -n n get module widget -o yaml" in said
+    assert "kubectl get nodemodulesconfigs -o yaml" in said
+    assert said.endswith("then run the play again, it goes on from here")
+    namespace = {"msg": "no", "result": {"kind": "Namespace", "metadata": {"name": "widget"}}}
+    assert "finalizers none; next: kubectl get namespace widget -o yaml; then" in objects.not_gone(namespace, 60)
+
+
+def test_what_is_refused_is_told_as_it_was_said():
+    said = objects.not_gone({"msg": "Failed to delete object: Forbidden"}, 60)
+    assert said == "Failed to delete object: Forbidden; next: mend that, then run the play again, it goes on from here"
+
+
 def test_title():
     assert objects.title(OBJECTS["there"]) == "ConfigMap ours/a"
     assert objects.title(OBJECTS["cluster-wide"]) == "Namespace new"

@@ -182,6 +182,20 @@ def test_needs_depend_on_what_is_installed() -> None:
     assert version in needs({"config.openshift.io/v1": ["ClusterVersion"]})
 
 
+def test_who_writes_a_role_needs_what_it_grants() -> None:
+    """The API server refuses it otherwise, when images are built and NFD and KMM are installed."""
+    found = _facts_permissions.grants(definitions.example(), definitions.facts(platform="openshift"))
+    assert [str(escalate) for escalate, _needs in found] == [
+        "escalate roles.rbac.authorization.k8s.io (namespace ptemplate)",
+        "escalate clusterroles.rbac.authorization.k8s.io (cluster-wide)",
+    ]
+    in_namespace, in_cluster = ({str(need) for need in granted} for _escalate, granted in found)
+    assert "patch ptemplates/status.pt.example.com (namespace ptemplate)" in in_namespace
+    assert "delete modules.kmm.sigs.x-k8s.io (namespace ptemplate)" in in_namespace
+    assert in_cluster == {f"{verb} nodes (cluster-wide)" for verb in ("list", "watch", "patch")}
+    assert _facts_permissions.grants(definitions.example(managed_by="playbook"), definitions.facts()) == []
+
+
 def test_the_resource_of_a_kind() -> None:
     """The needs come from the manifests; this is the one guess in them."""
     kinds = {"NodeFeatureDiscovery": "nodefeaturediscoveries", "Module": "modules", "ConfigMap": "configmaps"}

@@ -164,6 +164,12 @@ def test_what_is_no_longer_wanted_is_surplus(over: Obj, surplus: list[str]) -> N
     assert kinds(_ownership.surplus(briefly(before), definition, facts(), stages, wanted)) == surplus
 
 
+def test_what_only_an_earlier_version_made_is_surplus_too() -> None:
+    old = found("v1", "Service", "widget-driver", "widget", "widget")
+    old["metadata"]["labels"]["app.kubernetes.io/component"] = "driver"
+    assert _ownership.surplus([old], widget(), facts(), PRUNED, []) == [old]
+
+
 def test_the_driver_goes_after_its_users() -> None:
     """A list comes by kind; it is deleted from its end."""
     before = [item for stage in PRUNED for item in render(stage, _ownership.widest(widget()))]

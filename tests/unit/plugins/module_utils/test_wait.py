@@ -256,6 +256,10 @@ def test_the_message_of_a_failure_says_what_the_object_says() -> None:
     assert "status.phase == 'Failed' holds; seen Failed" in _wait.in_vain("pods", ours, None, None, outcome, None)
 
 
+def test_what_an_expression_does_not_find_is_told_by_the_phase() -> None:
+    assert _wait.brief(pod("a", "Pending"), _wait.Expression("show", "status.message")) == "Pending"
+
+
 def test_book_keeping_is_left_out() -> None:
     item = thing("a", metadata={"managedFields": [1]})
     assert _wait.trimmed(item) == thing("a")
