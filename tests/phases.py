@@ -3,15 +3,16 @@
 
 Usage: tests/phases.py TIER [--only NAME …] [--cluster KUBECONFIG] [--yes] [-- ARGUMENTS OF ansible-playbook]
 
-Exit status: 0 when every phase passed, 1 when one failed, 2 for wrong arguments.
-The phases themselves are data, in tests/tiers.py.
+Exit status: 0 when every phase passed, 1 when one failed or was stopped, 2 for wrong arguments.
+The phases themselves are data, in tests/tiers.py. Told to end (SIGTERM, as by a time limit, or Ctrl-C), it ends them
+and still says at the end what failed and what was running.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
-import re
+import signal
 import subprocess
 import sys
 import threading
@@ -19,16 +20,19 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tiers import CLUSTER_PHASES, TIERS, Phase
+import closing
+from closing import Result
+from tiers import CLUSTER_PHASES, LAB_SAYS, TIERS, Phase
 
 ROOT = Path(__file__).resolve().parent.parent
 LOGS = ROOT / "build" / "logs"
 WORKERS = 2
 HEARTBEAT = 60  # seconds between signs of life of a phase that is not shown live
 TAIL = 80  # lines of a failed phase's log that are shown when it ends
-# What the tools of the phases call a failure: pytest, ansible-playbook, molecule, make, compilers.
-REASON = re.compile(r"^(FAILED|ERROR|E  )|fatal: |\[ERROR\]|CRITICAL|\berror:|: Error \d|failed=[1-9]")
-REASONS = (6, 200)  # lines of each failed phase in the closing words, and characters of a line
+NICE = 5  # of a phase that gives way: about a quarter of what the lab gets where both want the processor
+LAB_SAYS_SECONDS = 120
+STOP_SECONDS = 10  # for a phase to end that is told to; then it is killed
+PUMP_SECONDS = 10  # for the last output of a phase that has ended; who still holds it open is not waited for
 
 
 @dataclass
@@ -39,13 +43,6 @@ class Run:
     started: float
     pump: threading.Thread | None = None
     beat: float = 0.0
-
-
-@dataclass
-class Result:
-    name: str
-    state: str  # passed, failed, not run
-    seconds: float = 0.0
 
 
 @dataclass
@@ -81,12 +78,8 @@ def environment(phase: Phase) -> dict[str, str]:
     return {**keep, "PATH": path, "PYTHONDONTWRITEBYTECODE": "1", **phase.env}
 
 
-def log_of(phase: Phase, folder: Path) -> Path:
-    return folder / f"{phase.name.replace(' ', '-').replace('/', '-')}.log"
-
-
 def begin(phase: Phase, tier: str, board: Board) -> Run:
-    log = log_of(phase, LOGS / tier)
+    log = closing.log_of(phase, LOGS / tier)
     log.parent.mkdir(parents=True, exist_ok=True)
     board.say(f"start  {phase.name} ({phase.about})")
     target: int | object = subprocess.PIPE if phase.live else log.open("wb")
@@ -97,13 +90,26 @@ def begin(phase: Phase, tier: str, board: Board) -> Run:
         stdin=None if phase.live else subprocess.DEVNULL,
         stdout=target,  # type: ignore[arg-type]
         stderr=subprocess.STDOUT,
+        # A session can be ended whole. A phase that is shown live stays in ours: it may ask a question on the terminal.
+        start_new_session=not phase.live,
     )
+    if phase.gives_way:
+        give_way(process.pid)
     run = Run(phase, log, process, time.monotonic())
     run.beat = run.started
     if phase.live:
         run.pump = threading.Thread(target=copy_output, args=(run,), daemon=True)
         run.pump.start()
     return run
+
+
+def give_way(pid: int) -> None:
+    """By both ways in which Linux shares the processor: nice values and, where autogroup is on, sessions' ones."""
+    os.setpriority(os.PRIO_PROCESS, pid, os.getpriority(os.PRIO_PROCESS, 0) + NICE)
+    try:
+        Path(f"/proc/{pid}/autogroup").write_text(str(NICE))
+    except OSError:
+        pass  # this kernel has no autogroup, or the phase has ended already
 
 
 def copy_output(run: Run) -> None:
@@ -115,17 +121,56 @@ def copy_output(run: Run) -> None:
             sys.stdout.buffer.flush()
 
 
-def end(run: Run, board: Board) -> Result:
+def end(run: Run, board: Board, state: str = "") -> Result:
     if run.pump:
-        run.pump.join()
+        run.pump.join(PUMP_SECONDS)
     seconds = time.monotonic() - run.started
-    state = "passed" if run.process.returncode == 0 else "failed"
+    state = state or ("passed" if run.process.returncode == 0 else "failed")
     board.say(f"{state} {run.phase.name} in {seconds:.0f} s")
-    if state == "failed" and not run.phase.live:
+    if state != "passed" and not run.phase.live:
         lines = run.log.read_text(errors="replace").splitlines()
         print("\n".join(f"    {line}" for line in lines[-TAIL:]))
         print(f"    (exit {run.process.returncode}; the whole log: {run.log})", flush=True)
+    if state != "passed" and run.phase.on_lab:
+        closing.lab_log_of(run.log).write_text(ask_lab())
     return Result(run.phase.name, state, seconds)
+
+
+def ask_lab() -> str:
+    """What the lab says of itself, now: later it may be another."""
+    try:
+        done = subprocess.run(
+            LAB_SAYS,
+            cwd=ROOT,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            timeout=LAB_SAYS_SECONDS,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return f"the lab cannot be asked: {error}"
+    return done.stdout.decode(errors="replace")
+
+
+def stop(run: Run) -> None:
+    """Ends a phase with all that it started in its session. Interrupted, pytest and Ansible say where they were."""
+
+    def tell(number: signal.Signals) -> None:
+        try:
+            run.process.send_signal(number) if run.phase.live else os.killpg(run.process.pid, number)
+        except ProcessLookupError:
+            pass
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        if run.process.poll() is None:
+            tell(number)
+            try:
+                run.process.wait(STOP_SECONDS)
+            except subprocess.TimeoutExpired:
+                continue
+    tell(signal.SIGKILL)  # who is left, also when the first of them has ended
+    run.process.wait()
 
 
 def heartbeat(run: Run, board: Board) -> None:
@@ -152,50 +197,27 @@ def execute(phases: list[Phase], tier: str, board: Board) -> None:
                 else:
                     running.remove(run)
                     board.results[run.phase.name] = end(run, board)
+    except KeyboardInterrupt:
+        board.say(f"told to end, with {', '.join(run.phase.name for run in running) or 'nothing'} running")
+        for run in running:
+            stop(run)
+            board.results[run.phase.name] = end(run, board, "stopped")
     finally:
         for run in running:
-            run.process.terminate()
+            if run.process.poll() is None:
+                stop(run)
 
 
-def table(phases: list[Phase], board: Board) -> str:
-    rows = [board.results.get(p.name, Result(p.name, "not run")) for p in phases]
-    width = max(len(row.name) for row in rows)
-    lines = [f"{'phase':<{width}}  {'result':<7}  {'seconds':>8}"]
-    lines += [f"{row.name:<{width}}  {row.state:<7}  {row.seconds:>8.1f}" for row in rows]
-    return "\n".join([*lines, f"{'all':<{width}}  {'':<7}  {time.monotonic() - board.start:>8.1f}"])
+def end_when_told() -> None:
+    """A first signal ends the run, with its closing words; make and `timeout` send another, which changes nothing."""
 
+    def interrupt(*_: object) -> None:
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, signal.SIG_IGN)
+        raise KeyboardInterrupt
 
-def reasons(text: str) -> list[str]:
-    """The last lines that say why a phase failed: those that look like a reason, else the last ones."""
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    count, width = REASONS
-    return [line[:width] for line in ([line for line in lines if REASON.search(line)] or lines)[-count:]]
-
-
-def closing(phases: list[Phase], results: dict[str, Result], folder: Path) -> str:
-    """Who reads only the end learns what failed, why, where the rest is, and what did not run."""
-    out = []
-    for phase in phases:
-        state = results[phase.name].state if phase.name in results else "not run"
-        if state == "not run":
-            out.append(f"not run: {phase.name} (stands on {', '.join(phase.after)})")
-        elif state == "failed":
-            log = log_of(phase, folder)
-            out.append(f"failed: {phase.name} (the whole log: {log})")
-            out += [f"    {line}" for line in reasons(log.read_text(errors="replace"))]
-    return "\n".join(out)
-
-
-def measured(text: str) -> list[str]:
-    """The figures that a phase's pytest told in a section of that name."""
-    _before, _head, after = text.partition("= measured =")
-    return [line for line in after.partition("\n=")[0].splitlines()[1:] if line.strip()]
-
-
-def figures(phases: list[Phase], results: dict[str, Result], folder: Path) -> str:
-    logs = [(phase, log_of(phase, folder)) for phase in phases if phase.name in results]
-    told = [f"{phase.name}: {line}" for phase, log in logs for line in measured(log.read_text(errors="replace"))]
-    return "\n".join(["measured", *told, ""]) if told else ""
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, interrupt)
 
 
 def choose(tier: str, only: list[str], cluster: str | None, yes: bool, extra: list[str]) -> list[Phase]:
@@ -223,15 +245,10 @@ def main(argv: list[str]) -> int:
     board = Board()
     board.say(f"{args.tier}: {len(phases)} phases: {', '.join(phase.name for phase in phases)}")
     execute(phases, args.tier, board)
-    print("\n" + figures(phases, board.results, LOGS / args.tier) + table(phases, board))
-    passed = sum(result.state == "passed" for result in board.results.values())
-    states = [row.state for row in board.results.values()]
-    failed, waiting = states.count("failed"), len(phases) - len(states)
-    why = closing(phases, board.results, LOGS / args.tier)
-    print(f"\n{why}" if why else "")
-    print(f"{passed} passed, {failed} failed" + (f", {waiting} not run" if waiting else ""), flush=True)
-    return 0 if passed == len(phases) else 1
+    print("\n" + closing.words(phases, board.results, LOGS / args.tier, time.monotonic() - board.start), flush=True)
+    return 0 if all(board.results.get(p.name, Result(p.name, "")).state == "passed" for p in phases) else 1
 
 
 if __name__ == "__main__":
+    end_when_told()
     sys.exit(main(sys.argv[1:]))

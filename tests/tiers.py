@@ -5,11 +5,12 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 PYTHON = sys.executable
 PYTEST = [PYTHON, "-m", "pytest", "-q"]
 # On the lab a test takes minutes: its name is printed when it starts, and the times at the end.
+LAB_SAYS = ["lab/lab", "diagnose"]
 LAB_PYTEST = [PYTHON, "-u", "-m", "pytest", "--verbose", "--durations=0", "--durations-min=5"]
 
 
@@ -19,6 +20,8 @@ class Phase:
 
     about: how long it usually takes, for the reader. after: names of phases that must have passed.
     live: shown as it runs, otherwise only its end is. own_cluster: may see the user's KUBECONFIG.
+    on_lab: when it fails, the lab is asked how it is. gives_way: leaves the processor to the lab, which is measured by
+    time limits while the phase beside it is not.
     """
 
     name: str
@@ -27,6 +30,8 @@ class Phase:
     after: tuple[str, ...] = ()
     live: bool = False
     own_cluster: bool = False
+    on_lab: bool = False
+    gives_way: bool = False
     env: dict[str, str] = field(default_factory=dict)
 
 
@@ -55,20 +60,22 @@ def check(extra: list[str]) -> list[Phase]:
 
 
 def lab_up() -> Phase:
-    return Phase("lab up", ["lab/lab", "up"], "1 min, the first time 10 min", live=True)
+    return Phase("lab up", ["lab/lab", "up"], "1 min, the first time 10 min", live=True, on_lab=True)
+
+
+def new_lab() -> Phase:
+    """What a test finds must not hang on what an earlier run, a killed one or a demo, left in the lab."""
+    script = "lab/lab down && exec lab/lab up"
+    return Phase("lab up", ["sh", "-c", script], "2 min, the first time 10 min", live=True, on_lab=True)
+
+
+def on_lab(name: str, argv: list[str], about: str, after: str, live: bool = False) -> Phase:
+    return Phase(name, argv, about, (after,), live=live, on_lab=True)
 
 
 def demo(extra: list[str]) -> list[Phase]:
-    return [
-        lab_up(),
-        Phase(
-            "site.yml",
-            ["lab/lab", "play", "playbooks/site.yml", *extra],
-            "3 min, the first time 6",
-            ("lab up",),
-            live=True,
-        ),
-    ]
+    site = ["lab/lab", "play", "playbooks/site.yml", *extra]
+    return [lab_up(), on_lab("site.yml", site, "3 min, the first time 6", "lab up", live=True)]
 
 
 def other_cluster(kubeconfig: str | None, yes: bool, extra: list[str]) -> list[Phase]:
@@ -78,25 +85,25 @@ def other_cluster(kubeconfig: str | None, yes: bool, extra: list[str]) -> list[P
 
 def test(extra: list[str]) -> list[Phase]:
     # The lab's phases wait for one another and take longest, so they come first; the checks run beside them.
-    return [
-        lab_up(),
-        Phase("site on the lab", [*LAB_PYTEST, "tests/lab/site"], "30 min", ("lab up",)),
-        Phase("molecule", ["tests/molecule.sh", "default"], "8 min", ("site on the lab",)),
-        Phase("ansible-core 2.18", ["tests/core_2_18.sh"], "1 min", ("molecule",)),
-        Phase("lab itself", [*LAB_PYTEST, "tests/lab", "--ignore=tests/lab/site"], "5 min", ("ansible-core 2.18",)),
+    beside = [
         *check(extra),
         Phase("operator on an API server", make("files/operator", "test"), "3 min", ("operator",)),
         Phase("roles on an API server", [*PYTEST, "tests/api", "-m", "slow"], "3 min", ("API server",)),
-        Phase("images", [*PYTEST, "tests/image"], "1 min"),
-        Phase("kernel module builds", make("files/kernel_module", "test"), "2 min", ("kernel module",)),
+        Phase("images", [*PYTEST, "tests/image"], "1 min", ("lab up",)),
+        Phase("kernel module builds", make("files/kernel_module", "test"), "2 min", ("kernel module", "lab up")),
+    ]
+    return [
+        new_lab(),
+        on_lab("site on the lab", [*LAB_PYTEST, "tests/lab/site"], "30 min", "lab up"),
+        on_lab("molecule", ["tests/molecule.sh", "default"], "8 min", "site on the lab"),
+        on_lab("ansible-core 2.18", ["tests/core_2_18.sh"], "1 min", "molecule"),
+        on_lab("lab itself", [*LAB_PYTEST, "tests/lab", "--ignore=tests/lab/site"], "8 min", "ansible-core 2.18"),
+        *(replace(phase, gives_way=True) for phase in beside),
     ]
 
 
 def soak(extra: list[str]) -> list[Phase]:
-    return [
-        lab_up(),
-        Phase("every scenario", ["tests/molecule.sh", "--all"], "1 h", ("lab up",)),
-    ]
+    return [new_lab(), on_lab("every scenario", ["tests/molecule.sh", "--all"], "1 h", "lab up")]
 
 
 TIERS: dict[str, Callable[[list[str]], list[Phase]]] = {

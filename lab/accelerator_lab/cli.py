@@ -38,6 +38,7 @@ COMMANDS = {
     ),
     "down": Command(commands.down, "stop the lab and forget its state"),
     "status": Command(commands.status, "what runs, and where things are"),
+    "diagnose": Command(commands.diagnose, "what somebody wants to see who was not there when something failed"),
     "kubeconfig": Command(commands.kubeconfig, "print the path of the playbook's kubeconfig"),
     "env": Command(commands.env, 'print exports for a shell: eval "$(lab/lab env)"'),
     "token": Command(

@@ -12,7 +12,7 @@ import subprocess
 import threading
 from pathlib import Path
 
-from . import cluster, control_plane, lifecycle, playing, processes, ssh, stand_ins
+from . import cluster, control_plane, diagnosis, lifecycle, playing, processes, ssh, stand_ins
 from .errors import LabError
 from .instance import chosen, existing
 
@@ -30,28 +30,15 @@ def down(args: argparse.Namespace) -> int:
 
 def status(args: argparse.Namespace) -> int:
     """Where everything is and what runs; exit status 1 unless all of it runs and every node is Ready."""
-    lab = existing(args.instance)
-    live = {process.name: process for process in processes.running(lab.folder) if process.leader}
-    problem = control_plane.api_ready(lab.plane) if "kube-apiserver" in live else "not running"
-    rows = [
-        ("lab", f"{lab.name} in {lab.folder}"),
-        ("API server", f"{lab.plane.server} {problem or 'ready'}"),
-        ("kubeconfig", str(cluster.playbook_kubeconfig(lab))),
-        ("audit log", str(lab.plane.audit_log)),
-        ("registry", lab.registry),
-        ("overrides", str(lifecycle.overrides_file(lab))),
-    ]
-    healthy = not problem
-    for name in lifecycle.process_names(lab):
-        process = live.get(name)
-        rows.append((name, f"pid {process.pid}" if process else "NOT RUNNING"))
-        healthy = healthy and process is not None
-    for node in lab.nodes:
-        ready = not problem and cluster.ready(lab, node)
-        rows.append((node.name, f"{'Ready' if ready else 'NOT READY'}, kernel package {node.kernel}"))
-        healthy = healthy and ready
-    print("\n".join(f"{name:<24} {text}" for name, text in rows))
+    lines, healthy = diagnosis.status(existing(args.instance))
+    print("\n".join(lines))
     return 0 if healthy else 1
+
+
+def diagnose(args: argparse.Namespace) -> int:
+    """Succeeds also when the lab is ill: it has said so then."""
+    print(diagnosis.report(existing(args.instance)))
+    return 0
 
 
 def kubeconfig(args: argparse.Namespace) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import json
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ class LabCommand:
     def start(self, *arguments: str) -> subprocess.Popen[str]:
         return subprocess.Popen([*self.argv, *arguments], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
-    def __call__(self, *arguments: str, timeout: float = 600, code: int = 0) -> str:
+    def __call__(self, *arguments: str, timeout: float = 1800, code: int = 0) -> str:
         done = subprocess.run([*self.argv, *arguments], capture_output=True, text=True, timeout=timeout)
         assert done.returncode == code, f"{arguments}: exit {done.returncode}\n{done.stdout}\n{done.stderr}"
         return done.stdout + (done.stderr if code else "")
@@ -35,7 +35,7 @@ class LabCommand:
 @pytest.fixture(scope="session")
 def lab() -> LabCommand:
     command = LabCommand()
-    command("status")  # says what to type if it is not up
+    command("up")  # whole and ready; it may be late on a busy host just now
     return command
 
 
@@ -46,6 +46,34 @@ def second() -> Iterator[LabCommand]:
     command("down")
     yield command
     command("down")
+
+
+SECONDS_TO_SAY = 120
+FAILURES = 3  # about which the lab is asked: one that is ill takes its time to say so
+ASKED = pytest.StashKey[int]()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """A failure is told together with what its lab says of itself then: the tests after it change that."""
+    report = yield
+    asked = item.config.stash.get(ASKED, 0)
+    if report.failed and asked < FAILURES:
+        item.config.stash[ASKED] = asked + 1
+        arguments = getattr(item, "funcargs", {}).values()
+        labs = [argument for argument in arguments if isinstance(argument, LabCommand)] or [LabCommand()]
+        report.sections += [(f"{' '.join(lab.argv)} at that moment", lab_says(lab)) for lab in labs]
+    return report
+
+
+def lab_says(lab: LabCommand) -> str:
+    try:
+        done = subprocess.run(
+            [*lab.argv, "diagnose"], capture_output=True, text=True, timeout=SECONDS_TO_SAY, check=False
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return f"the lab cannot be asked: {error}"
+    return done.stdout + done.stderr
 
 
 MEASURED = pytest.StashKey[list[str]]()

@@ -56,12 +56,11 @@ def test_up_again_changes_nothing(second: LabCommand) -> None:
     before = second("status")
     begin = time.monotonic()
     assert second("up") == before, "the same processes in the same places"
-    assert time.monotonic() - begin < 20
+    assert time.monotonic() - begin < 60, "nothing is built, started or waited for"
 
 
 def test_a_process_that_died_is_started_again(second: LabCommand) -> None:
-    pid = next(line.split()[-1] for line in second("status").splitlines() if line.startswith("kube-scheduler"))
-    os.kill(int(pid), signal.SIGKILL)
+    os.kill(pid(second, "kube-scheduler"), signal.SIGKILL)
     assert "kube-scheduler           NOT RUNNING" in second("status", code=1)
     second("up")
 
@@ -76,6 +75,27 @@ def test_reboot_into_another_kernel_keeps_the_disk(second: LabCommand) -> None:
     second("ssh", "node-1", "test -e /var/kept && modprobe --dry-run virtio_net")
     uri = f"docker://{registry(second)}/lab/driver-toolkit:{after['kernelVersion'].replace('+', '_')}"
     assert os.system(f"skopeo inspect --tls-verify=false {uri} > /dev/null") == 0
+
+
+def test_a_node_that_shut_down_keeps_its_disk(second: LabCommand) -> None:
+    second.start("ssh", "node-1", "systemctl poweroff --no-block").communicate()  # it may not live to say how it went
+    end = time.monotonic() + 300
+    while "node-1                   NOT RUNNING" not in second.start("status").communicate()[0]:
+        assert time.monotonic() < end, "it does not shut down"
+        time.sleep(1)
+    second("up")
+    second("ssh", "node-1", "test -e /var/kept")
+
+
+def test_a_node_whose_plug_was_pulled_gets_a_new_disk(second: LabCommand) -> None:
+    """What its page cache held is lost, and containerd does not notice that files of an image are cut off."""
+    os.kill(pid(second, "node-1"), signal.SIGKILL)
+    second("up")
+    second("ssh", "node-1", "test ! -e /var/kept")
+
+
+def pid(lab: LabCommand, name: str) -> int:
+    return int(next(line.split()[-1] for line in lab("status").splitlines() if line.split()[:2] == [name, "pid"]))
 
 
 def registry(lab: LabCommand) -> str:

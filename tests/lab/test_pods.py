@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -41,8 +42,9 @@ def pod(lab: LabCommand, tmp_path_factory: pytest.TempPathFactory) -> Iterator[s
     }
     file: Path = tmp_path_factory.mktemp("pod") / "pod.json"
     file.write_text(json.dumps(manifest))
+    lab("kubectl", "delete", "pod", "lab-test", "--ignore-not-found", "--wait")  # of a run that was killed
     lab("kubectl", "apply", "-f", str(file))
-    lab("kubectl", "wait", "--for=condition=Ready", "pod/lab-test", "--timeout=120s")
+    lab("kubectl", "wait", "--for=condition=Ready", "pod/lab-test", "--timeout=300s")
     yield "lab-test"
     lab("kubectl", "delete", "pod", "lab-test", "--wait")
 
@@ -77,10 +79,20 @@ def test_a_service_account_can_be_had_for_a_credential(lab: LabCommand) -> None:
 
 
 def test_kubelet_restart_keeps_pods(lab: LabCommand, pod: str) -> None:
+    """A kubelet reports its node as soon as it has started; until then all that can be read is of the one before."""
+
     def started() -> object:
         return lab.get("pod", pod)["status"]["containerStatuses"][0]["state"]
 
-    before = started()
+    def heartbeat() -> str:
+        conditions = lab.get("node", "node-1")["status"]["conditions"]
+        return next(c["lastHeartbeatTime"] for c in conditions if c["type"] == "Ready")
+
+    before, told = started(), heartbeat()
     lab("restart-kubelet", "node-1")
-    lab("kubectl", "wait", "--for=condition=Ready", "node/node-1", "--timeout=120s")
+    end = time.monotonic() + 300
+    while heartbeat() == told:
+        assert time.monotonic() < end, "the kubelet does not report its node"
+        time.sleep(1)
+    lab("kubectl", "wait", "--for=condition=Ready", "node/node-1", "--timeout=300s")
     assert started() == before

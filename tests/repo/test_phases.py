@@ -14,10 +14,12 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
+BOUND = 120  # seconds, for what takes one on a machine with nothing else to do
 sys.path.insert(0, str(ROOT / "tests"))
 
+import closing  # noqa: E402
 import phases as runner  # noqa: E402
-from tiers import Phase  # noqa: E402
+from tiers import TIERS, Phase  # noqa: E402
 
 
 @pytest.fixture(autouse=True)
@@ -70,7 +72,7 @@ phases.execute([dataclasses.replace(phase, env={{"PATH": path}})], "t", phases.B
         asked = read_until(ours, b"[y/N]")
         os.write(ours, b"n\n")
         ended = read_until(ours, b"failed site.yml")
-        assert process.wait(timeout=20) == 0
+        assert process.wait(timeout=BOUND) == 0
     finally:
         os.close(ours)  # whoever still reads from the terminal ends with it
         process.kill()
@@ -80,7 +82,7 @@ phases.execute([dataclasses.replace(phase, env={{"PATH": path}})], "t", phases.B
     assert b"playbooks/site.yml" not in asked + ended
 
 
-def read_until(terminal: int, words: bytes, seconds: int = 20) -> bytes:
+def read_until(terminal: int, words: bytes, seconds: int = BOUND) -> bytes:
     seen, end = b"", time.monotonic() + seconds
     while words not in seen:
         readable, _, _ = select.select([terminal], [], [], max(0, end - time.monotonic()))
@@ -131,8 +133,100 @@ def test_what_was_measured_is_printed(monkeypatch: pytest.MonkeyPatch, capsys: p
     assert "\nmeasured\nlab: test_reboot: back in 40 s\nphase " in capsys.readouterr().out
 
 
+LAB = ["printf", "%s\\n", *(f"line {number}" for number in range(100))]
+
+
+def test_a_failure_on_the_lab_ends_with_the_log_and_what_the_lab_said_then(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tier = [Phase("site", ["sh", "-c", "echo begin; seq 50; exit 1"], on_lab=True), Phase("late", ["seq", "100"])]
+    monkeypatch.setitem(runner.TIERS, "test", lambda extra: tier)
+    monkeypatch.setattr(runner, "LAB_SAYS", LAB)
+    assert runner.main(["test"]) == 1
+    said = capsys.readouterr().out.partition("\nfailed: site")[2].splitlines()
+    log, lab = said.index("  the log ends so:"), said.index("  the lab said then:")
+    assert said[log + 1 : lab] == [f"    {number}" for number in range(31, 51)]
+    assert said[lab + 1 : -2] == [f"    line {number}" for number in range(60)]
+    assert said[-2].startswith("    … 40 more lines: ")
+    assert said[-1] == "1 passed, 1 failed"
+
+
+def test_a_lab_that_does_not_answer_does_not_hold_up_the_end(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(runner, "LAB_SAYS", ["sleep", "600"])
+    monkeypatch.setattr(runner, "LAB_SAYS_SECONDS", 0.1)
+    assert run(Phase("site", ["false"], on_lab=True)) == {"site": "failed"}
+    assert "the lab cannot be asked" in (tmp_path / "t" / "site.lab.log").read_text()
+
+
+def test_told_to_end_it_ends_all_and_says_what_was_running(tmp_path: Path) -> None:
+    """As a time limit does it: the signal comes twice. A grandchild goes too."""
+    waits = 'trap "echo was here" INT; sleep 600 & echo $! > "$1"; wait; sleep 600'
+    code = f"""
+import pathlib, sys
+sys.path.insert(0, {str(ROOT / "tests")!r})
+import phases
+from tiers import Phase
+phases.LOGS = pathlib.Path({str(tmp_path)!r})
+phases.STOP_SECONDS = 1
+phases.TIERS["test"] = lambda extra: [
+    Phase("hangs", ["sh", "-c", {waits!r}, "sh", {str(tmp_path / "pid")!r}]),
+    Phase("next", ["true"], after=("hangs",)),
+]
+phases.end_when_told()
+sys.exit(phases.main(["test"]))
+"""
+    process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+    end = time.monotonic() + BOUND
+    while not (tmp_path / "pid").exists() or not (tmp_path / "pid").read_text().strip():
+        assert time.monotonic() < end
+        time.sleep(0.05)
+    child = int((tmp_path / "pid").read_text())
+    process.terminate()
+    process.terminate()
+    out, _ = process.communicate(timeout=BOUND)
+    assert process.returncode == 1
+    assert "told to end, with hangs running" in out
+    assert out.splitlines()[-4:] == [
+        f"stopped: hangs (the whole log: {tmp_path}/test/hangs.log)",
+        "    was here",
+        "not run: next (stands on hangs)",
+        "0 passed, 0 failed, 1 stopped, 1 not run",
+    ]
+    status = Path(f"/proc/{child}/status")
+    assert not status.exists() or "\nState:\tZ" in status.read_text()
+
+
+def test_who_holds_the_output_of_a_phase_open_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runner, "PUMP_SECONDS", 0.2)
+    begin = time.monotonic()
+    assert run(Phase("live", ["sh", "-c", "setsid sleep 30 & exit 0"], live=True)) == {"live": "passed"}
+    assert time.monotonic() - begin < 25
+
+
+def test_a_phase_that_gives_way_is_nice_in_a_session_of_its_own(tmp_path: Path) -> None:
+    script = ["sh", "-c", "sleep 1; nice; cat /proc/self/autogroup 2> /dev/null || echo nice 5"]
+    run(Phase("gives way", script, gives_way=True), Phase("does not", ["nice"]))
+    said, usual = ((tmp_path / "t" / f"{name}.log").read_text().split() for name in ("gives-way", "does-not"))
+    assert int(said[0]) == min(19, int(usual[0]) + runner.NICE)
+    assert said[-1] == str(runner.NICE)
+
+
+def test_tests_begin_with_a_new_lab_and_a_demo_keeps_what_is_there() -> None:
+    for name in ("test", "soak"):
+        assert "lab/lab down && exec lab/lab up" in TIERS[name]([])[0].argv, name
+    assert not [phase for phase in TIERS["demo"]([]) if "down" in " ".join(phase.argv)]
+
+
+def test_a_phase_on_the_lab_stands_on_it_and_does_not_give_way() -> None:
+    for name, tier in TIERS.items():
+        for phase in tier([]):
+            uses = any("lab/lab" in part or "tests/lab" in part or "molecule" in part for part in phase.argv)
+            assert phase.on_lab is (uses or phase.name == "ansible-core 2.18"), (name, phase.name)
+            assert not (phase.on_lab and phase.gives_way), (name, phase.name)
+
+
 def test_a_reason_without_a_known_word_is_the_end_of_the_log() -> None:
-    assert runner.reasons("one\n\n" + "x" * 300 + "\nlast\n") == ["one", "x" * 200, "last"]
+    assert closing.reasons("one\n\n" + "x" * 300 + "\nlast\n") == ["one", "x" * 200, "last"]
 
 
 def test_unknown_phase_is_named() -> None:
