@@ -7,7 +7,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: kmod_image_info
 short_description: Tells from a driver image whether its kernel modules would load on a kernel
-version_added: 0.2.0
+version_added: 0.1.0
 description:
   - Reads the kernel modules in an image from a registry or an archive, without running the image, without root and
     without a node, and tells what each is and what would keep it from loading.
@@ -150,6 +150,10 @@ image:
 digest:
   description: The digest of its manifest; null when it could not be read.
   returned: success
+  type: str
+unproven:
+  description: With O(unreadable=warn), why the image could not be read; null when it was.
+  returned: always
   type: str
 loadable:
   description: Whether every module that is asked for would load; null when the image could not be read.
@@ -304,13 +308,15 @@ def main() -> None:
         mutually_exclusive=[("image", "archive")],
         required_one_of=[("image", "archive")],
     )
-    result: Json = {"changed": False, "image": module.params["image"] or module.params["archive"]}
+    what = module.params["image"] or module.params["archive"]
+    result: Json = {"changed": False, "image": what, "unproven": None}
     try:
         tools.require("skopeo")
         result.update(work.report(module.params))
     except work.Unproven as error:
         module.warn(str(error))
-        result.update(digest=None, loadable=None, findings=[], modules=[], layers={"count": 0, "read": 0})
+        result.update(unproven=str(error), loadable=None, digest=None)
+        result.update(findings=[], modules=[], layers={"count": 0, "read": 0})
     except (work.ImageError, tools.ToolError, OSError) as error:
         module.fail_json(msg=str(error), **result)
     if module.params["demand"] and result["loadable"] is False:

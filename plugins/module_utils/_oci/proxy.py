@@ -77,9 +77,12 @@ class Proxy:
     def _layer(self, digest: str, size: int) -> Layer:
         @contextlib.contextmanager
         def opened() -> t.Iterator[t.Iterator[bytes]]:
-            _size, pipe = self._ask("GetBlob", self._image, digest, size)
-            with self._pieces(pipe) as pieces:
-                yield pieces
+            try:
+                _size, pipe = self._ask("GetBlob", self._image, digest, size)
+                with self._pieces(pipe) as pieces:
+                    yield pieces
+            except Unreadable as error:  # the image is there, and a part of it is not
+                raise ImageError(f"layer {digest}: {error}") from None
 
         return Layer(digest, opened)
 

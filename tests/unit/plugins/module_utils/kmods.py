@@ -173,7 +173,7 @@ class Opened:
         return Layer(name, opened)
 
 
-def oci_archive(path: Path, *blobs, architecture="amd64"):
+def oci_archive(path: Path, *blobs, architecture="amd64", labels=None):
     """An image as `skopeo copy … oci-archive:` writes it; the layers as they are given."""
     with tarfile.open(path, "w") as archive:
 
@@ -190,6 +190,7 @@ def oci_archive(path: Path, *blobs, architecture="amd64"):
         oci = "application/vnd.oci.image"
         ids = [f"sha256:{hashlib.sha256(one).hexdigest()}" for one in map(_plain, blobs)]
         config = {"architecture": architecture, "os": "linux", "rootfs": {"type": "layers", "diff_ids": ids}}
+        config["config"] = {"Labels": labels or {}}
         manifest = {
             "schemaVersion": 2,
             "mediaType": f"{oci}.manifest.v1+json",
@@ -203,7 +204,10 @@ def oci_archive(path: Path, *blobs, architecture="amd64"):
 
 
 def _plain(data):
-    return gzip.decompress(data) if data.startswith(b"\x1f\x8b") else data
+    try:
+        return gzip.decompress(data) if data.startswith(b"\x1f\x8b") else data
+    except EOFError:  # damaged on purpose
+        return data
 
 
 def _suffix(data):
