@@ -73,6 +73,23 @@ OPTIONS = {
         "type": "int",
         "description": "How many nodes should have devices; at least one when left out.",
     },
+    "common_host_modules": {
+        "type": "list",
+        "elements": "str",
+        "default": [],
+        "description": "Modules that the nodes have loaded before, as patterns; a driver image need not bring them.",
+    },
+    "common_host_firmware": {
+        "type": "list",
+        "elements": "str",
+        "default": [],
+        "description": "Firmware that the nodes have themselves, as patterns; a driver image need not bring it.",
+    },
+    "common_require_signed": {
+        "type": "bool",
+        "default": False,
+        "description": "Whether a driver image without signatures is refused; with `driver.signing` it always is.",
+    },
 }
 
 

@@ -51,6 +51,34 @@ def _builder(definition: Json, kernel: Json, toolkit: Json) -> t.Optional[str]:
     return next((tag["from"]["name"] for tag in tags if tag["name"] in kernel["os_image"]), None)
 
 
+def driver_proofs(
+    definition: Json,
+    facts: Json,
+    template: str,
+    coming: t.Iterable[str] = (),
+    nodes: t.Optional[t.Iterable[str]] = None,
+) -> t.List[Json]:
+    """For each kernel the image that is to load there, as options of kmod_image_info.
+
+    template: the reference, with the kernel's placeholder. coming: references that check mode only would build.
+    nodes: those that will load it, when they are known.
+    """
+    driver, absent = definition["driver"], set(coming)
+    loading = None if nodes is None else set(nodes)
+    proofs = [
+        {
+            "image": names.for_kernel(template, kernel["version"].removesuffix("+")),
+            "kernel": kernel["version"],
+            "architecture": kernel["arch"],
+            "modules": [driver["module"]],
+            "firmware": driver["firmware"],
+        }
+        for kernel in facts["kernels"]
+        if loading is None or loading & set(kernel["nodes"])
+    ]
+    return [proof for proof in proofs if proof["image"] not in absent]
+
+
 def image_builds(definition: Json, contexts: t.Mapping[str, Json]) -> t.List[Json]:
     """Of the components in `contexts`, those that are wanted and for which the definition gives no image."""
     base = definition["images"]["base"]
@@ -76,4 +104,9 @@ def built_images(definition: Json, results: t.Iterable[Json]) -> Json:
 
 class FilterModule:
     def filters(self) -> t.Dict[str, t.Callable[..., t.Any]]:
-        return {"built_images": built_images, "driver_builds": driver_builds, "image_builds": image_builds}
+        return {
+            "built_images": built_images,
+            "driver_builds": driver_builds,
+            "driver_proofs": driver_proofs,
+            "image_builds": image_builds,
+        }

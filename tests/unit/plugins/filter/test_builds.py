@@ -75,3 +75,23 @@ def test_references_are_what_was_built_and_what_was_given():
         "device_plugin": "r.example/w/widget-device-plugin:1",
         "consumer": "r.example/c:1",
     }
+
+
+def test_proofs_are_of_the_images_that_are_there_and_of_the_nodes_that_load_them():
+    facts = {"kernels": KERNELS}
+    given = definition(driver="r.example/drv:${KERNEL_FULL_VERSION}")
+    proofs = builds.driver_proofs(given, facts, given["images"]["driver"])
+    assert [(proof["image"], proof["kernel"]) for proof in proofs] == [
+        ("r.example/drv:5.14.0-1_deb", "5.14.0-1+deb"),
+        ("r.example/drv:6.1.0", "6.1.0"),
+    ]
+    assert proofs[0] | {"image": "", "kernel": ""} == {
+        "image": "",
+        "kernel": "",
+        "architecture": "amd64",
+        "modules": ["widget"],
+        "firmware": [],
+    }
+    assert builds.driver_proofs(given, facts, given["images"]["driver"], ["r.example/drv:6.1.0"]) == proofs[:1]
+    assert builds.driver_proofs(given, facts, given["images"]["driver"], [], ["c", "other"]) == proofs[1:]
+    assert builds.driver_proofs(given, facts, given["images"]["driver"], [], []) == []
