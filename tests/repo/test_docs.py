@@ -39,6 +39,7 @@ PAGES = [
     "certification",
     "support",
     "checklist",
+    "bring_your_own_driver",
 ]
 
 

@@ -141,7 +141,7 @@ class UsersCheckout:
     """A folder as a reader of the guide has it: a checkout, and my.yml with the example and this site's registry."""
 
     def __init__(self, lab: Lab, folder: Path) -> None:
-        self._folder = folder
+        self.folder = folder
         lab.run("tests/copy_tree.sh", str(folder))
         shutil.copytree(ROOT / ".ansible", folder / ".ansible", symlinks=True)
         example = yaml.safe_load((ROOT / "playbooks/vars/ptemplate.yml").read_text())
@@ -156,7 +156,7 @@ class UsersCheckout:
         start = time.monotonic()
         done = subprocess.run(
             [str(ROOT / "lab/lab"), "run", *as_a_user, "bash", "-e", "-o", "pipefail", "-c", commands],
-            cwd=self._folder,
+            cwd=self.folder,
             capture_output=True,
             text=True,
             timeout=1200,
