@@ -74,4 +74,27 @@ done
 # Of the kernel's own modules nothing is in the image: empty lists keep depmod from asking for them.
 touch "$modules/modules.order" "$modules/modules.builtin" "$modules/modules.builtin.modinfo"
 depmod -b "$image/opt" "$KERNEL_VERSION"
+
+# What modprobe will do on a node follows from modules.dep, so each module must be in it with all that it stands on.
+symvers=$kdir/Module.symvers
+for name in $names; do
+	grep -Eq "^extra/$(echo "$name" | sed 's/_/[_-]/g')\.ko:" "$modules/modules.dep" ||
+		die "depmod left $name out of modules.dep; next: modinfo $name.ko"
+done
+if [ -f "$symvers" ]; then
+	unknown=$(depmod -n -e -E "$symvers" -b "$image/opt" "$KERNEL_VERSION" 2>&1 >/dev/null |
+		sed -n 's/^depmod: WARNING: .*\/\([^/]*\) needs unknown symbol \(.*\)$/\1 needs \2/p' | sort -u)
+	[ -z "$unknown" ] || die "symbols that neither kernel $KERNEL_VERSION nor a module of the source has:" \
+		"$(echo "$unknown" | head -n 5 | tr '\n' ';') next: build the module that has them, too"
+fi
+for name in $names; do
+	file=$(find "$modules/extra" -name "$(echo "$name" | sed 's/_/[_-]/g').ko")
+	# Hard dependencies that are not here are the kernel's own modules: modprobe -d /opt does not see those.
+	for other in $(modinfo -F depends "$file" | tr ',' ' '); do
+		case " $names " in
+		*" $(echo "$other" | tr - _) "*) ;;
+		*) echo "driver image: note: $name needs the kernel's own module $other, which must be loaded before it" ;;
+		esac
+	done
+done
 echo "driver image: built$names for kernel $KERNEL_VERSION with $kdir"

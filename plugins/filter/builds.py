@@ -5,26 +5,49 @@ from __future__ import annotations
 
 import typing as t
 
+from ansible.errors import AnsibleFilterError
+from ansible_collections.ecosystem_edge.accelerator.plugins.module_utils import _image_work as work
 from ansible_collections.ecosystem_edge.accelerator.plugins.module_utils import _names as names
+from ansible_collections.ecosystem_edge.accelerator.plugins.module_utils import _toolkits as toolkits
 
 Json = t.Dict[str, t.Any]
+# What accelerator_images takes of an image; the rest is the roles' own.
+IMAGE_OPTIONS = {"title", *work.IMAGE_OPTIONS}
 COMPONENTS = ("device_plugin", "consumer", "operator")
 
 
 def driver_builds(
-    definition: Json, facts: Json, context: str, source: str, toolkit: t.Optional[Json] = None
+    definition: Json,
+    facts: Json,
+    context: str,
+    source: str,
+    toolkit: t.Optional[Json] = None,
+    releases: t.Sequence[Json] = (),
+    remote: str = "",
 ) -> t.List[Json]:
     """For each kernel: what it is, its builder image or None, and the image to build."""
-    return [_driver_build(definition, kernel, context, source, toolkit or {}) for kernel in facts["kernels"]]
+    try:
+        wanted = toolkits.kernels(facts, definition["driver"]["build"]["kernels"])
+    except ValueError as error:
+        raise AnsibleFilterError(f"driver_builds: {error}") from error
+    return [
+        _driver_build(
+            definition, kernel, toolkits.builder(definition, kernel, toolkit or {}, releases), context, source, remote
+        )
+        for kernel in wanted
+    ]
 
 
-def _driver_build(definition: Json, kernel: Json, context: str, source: str, toolkit: Json) -> Json:
-    driver, builder, base = (
-        definition["driver"],
-        _builder(definition, kernel, toolkit),
-        definition["images"]["driver_base"],
-    )
+def _driver_build(
+    definition: Json, kernel: Json, builder: t.Optional[str], context: str, source: str, remote: str
+) -> Json:
+    driver, base = definition["driver"], definition["images"]["driver_base"]
+    host = driver["build"]["hosts"].get(kernel["arch"])
+    if host:
+        context, source = f"{remote}/context", f"{remote}/source"
     image = {
+        "title": f"kernel {kernel['version']}",
+        "host": host,
         "name": names.repository(definition, "driver"),
         "tag": names.for_kernel(names.driver_tag(definition), kernel["version"].removesuffix("+")),
         "context": context,
@@ -43,12 +66,46 @@ def _driver_build(definition: Json, kernel: Json, context: str, source: str, too
     return {**kernel, "builder": builder, "image": image}
 
 
-def _builder(definition: Json, kernel: Json, toolkit: Json) -> t.Optional[str]:
-    """The definition's builder, or else the Driver Toolkit whose tag is the release in the node's OS image."""
-    if definition["images"]["builder"]:
-        return names.for_kernel(definition["images"]["builder"], kernel["version"])
-    tags = toolkit.get("spec", {}).get("tags") or []
-    return next((tag["from"]["name"] for tag in tags if tag["name"] in kernel["os_image"]), None)
+def builders_missing(
+    plan: t.Sequence[Json], definition: Json, toolkit: t.Optional[Json] = None, releases: t.Sequence[Json] = ()
+) -> str:
+    """What to say when a kernel has no builder; empty when each has one."""
+    return toolkits.missing(plan, definition, toolkit or {}, releases)
+
+
+def driver_references(definition: Json, facts: Json) -> t.List[Json]:
+    """Where the driver of each kernel is, whoever builds it."""
+    template = names.driver_image(definition)
+    return [
+        {
+            "kernel": kernel["version"],
+            "arch": kernel["arch"],
+            "image": names.for_kernel(template, kernel["version"].removesuffix("+")),
+        }
+        for kernel in toolkits.kernels(facts, definition["driver"]["build"]["kernels"])
+    ]
+
+
+def by_host(images: t.Sequence[Json]) -> t.List[Json]:
+    """The images of each build host; host None is the one that the play runs on."""
+    hosts = dict.fromkeys(image.get("host") for image in images)
+    return [
+        {
+            "host": host,
+            "images": [
+                {key: value for key, value in image.items() if key in IMAGE_OPTIONS}
+                for image in images
+                if image.get("host") == host
+            ],
+        }
+        for host in hosts
+    ]
+
+
+def in_order(images: t.Sequence[Json], results: t.Iterable[Json]) -> t.List[Json]:
+    """The results of all hosts as one list in the order of `images`, each with the image's options beside it."""
+    left = {result["__common_host"]["host"]: iter(result["results"]) for result in results}
+    return [{**next(left[image.get("host")]), "__common_image": image} for image in images]
 
 
 def driver_proofs(
@@ -61,7 +118,7 @@ def driver_proofs(
     """For each kernel the image that is to load there, as options of kmod_image_info.
 
     template: the reference, with the kernel's placeholder. coming: references that check mode only would build.
-    nodes: those that will load it, when they are known.
+    nodes: those that will load it, when they are known; otherwise kernels that the definition names count, too.
     """
     driver, absent = definition["driver"], set(coming)
     loading = None if nodes is None else set(nodes)
@@ -73,7 +130,7 @@ def driver_proofs(
             "modules": [driver["module"]],
             "firmware": driver["firmware"],
         }
-        for kernel in facts["kernels"]
+        for kernel in toolkits.kernels(facts, driver["build"]["kernels"] if loading is None else ())
         if loading is None or loading & set(kernel["nodes"])
     ]
     return [proof for proof in proofs if proof["image"] not in absent]
@@ -105,8 +162,13 @@ def built_images(definition: Json, results: t.Iterable[Json]) -> Json:
 class FilterModule:
     def filters(self) -> t.Dict[str, t.Callable[..., t.Any]]:
         return {
+            "builders_missing": builders_missing,
             "built_images": built_images,
+            "by_host": by_host,
             "driver_builds": driver_builds,
             "driver_proofs": driver_proofs,
+            "driver_references": driver_references,
             "image_builds": image_builds,
+            "in_order": in_order,
+            "proxy_environment": work.proxy_environment,
         }

@@ -19,8 +19,8 @@ options:
     required: true
   stages:
     description:
-      - One stage or a list of them. V(namespace), V(nfd_install), V(nfd), V(kmm_install), V(kmm), V(device_plugin),
-        V(consumer), V(operator), V(monitoring); V(nfd_installed), V(kmm_installed) for a teardown.
+      - One stage or a list of them. V(namespace), V(driver_build), V(nfd_install), V(nfd), V(kmm_install), V(kmm),
+        V(device_plugin), V(consumer), V(operator), V(monitoring); V(nfd_installed), V(kmm_installed) for a teardown.
     type: list
     elements: str
     required: true
@@ -32,6 +32,8 @@ options:
     description:
       - References of the images that the stages need. C(driver), with the placeholder for the kernel;
         C(device_plugin); C(consumer); C(operator).
+      - For V(driver_build), C(driver_files), the texts of C(files/driver_container) by their names, and
+        C(driver_builds), what P(ecosystem_edge.accelerator.driver_builds#filter) returned.
     type: dict
     default: {}
 """

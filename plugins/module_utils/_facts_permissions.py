@@ -63,6 +63,7 @@ def needs(definition: Json, facts: Json) -> t.List[Need]:
         found.extend(Need(verb, group, resource, place) for resource in resources for verb in verbs)
 
     namespace = definition["namespace"]
+    found += _of_builds(definition, facts)
     add(WATCH, "", ["nodes"])
     add(["list"], "", ["namespaces"])
     add(WATCH, "", ["pods"], namespace)
@@ -122,6 +123,24 @@ def _granted(rule: Json, place: t.Optional[str]) -> t.List[Need]:
         return []
     pairs = [(group, resource) for group in rule["apiGroups"] for resource in rule["resources"]]
     return [Need(verb, group, resource, place) for group, resource in pairs for verb in rule["verbs"]]
+
+
+def _of_builds(definition: Json, facts: Json) -> t.List[Need]:
+    """What driver_build does in the cluster."""
+    namespace, driver, images = definition["namespace"], definition["driver"], definition["images"]
+    strategy, found = driver["build"]["strategy"], []
+    if strategy == "podman" and (driver["signing"] or {}).get("secret"):
+        found.append(Need("get", "", "secrets", namespace))
+    if strategy in ("podman", "buildconfig") and facts["platform"] == "openshift" and not images["builder"]:
+        found.append(Need("get", "image.openshift.io", "imagestreams", "openshift"))
+    for item in render("driver_build", definition, facts, IMAGES):
+        group, resource = group_of(item["apiVersion"]), plural(item["kind"])
+        found += [Need(verb, group, resource, namespace) for verb in APPLY]
+    if strategy == "buildconfig":
+        found += [Need(verb, "build.openshift.io", "builds", namespace) for verb in WATCH]
+        found += [Need(verb, "build.openshift.io", "buildconfigs", namespace) for verb in PRUNE]
+        found += [Need(verb, "image.openshift.io", "imagestreams", namespace) for verb in PRUNE]
+    return found
 
 
 def group_of(api_version: str) -> str:

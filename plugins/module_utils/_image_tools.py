@@ -49,10 +49,13 @@ class Found(t.NamedTuple):
 class Registry:
     """How to speak to registries: only the target's own may go without verified TLS."""
 
-    def __init__(self, target: str, tls_verify: bool, auth_file: str | None) -> None:
+    def __init__(
+        self, target: str, tls_verify: bool, auth_file: str | None, environment: t.Mapping[str, str] | None = None
+    ) -> None:
         self._host = host_of(target)
         self._tls_verify = tls_verify
         self._auth_file = auth_file
+        self._environment = environment or {}
 
     def flags(self, reference: str) -> list[str]:
         flags = [f"--authfile={self._auth_file}"] if self._auth_file else []
@@ -62,7 +65,7 @@ class Registry:
 
     def find(self, reference: str) -> Found | None:
         """Digest and key of an image; None when the registry does not have it."""
-        code, out, err = run(
+        code, out, err = self._run(
             ["skopeo", "inspect", "--no-tags", *self.flags(reference), f"docker://{reference}"], INSPECT_TIMEOUT
         )
         if code == 0:
@@ -76,7 +79,7 @@ class Registry:
 
     def digest(self, reference: str, next_step: str | None) -> str:
         """The digest of a base image, which has to be there."""
-        code, out, err = run(
+        code, out, err = self._run(
             ["skopeo", "inspect", "--raw", *self.flags(reference), f"docker://{reference}"], INSPECT_TIMEOUT
         )
         if code == 0:
@@ -87,20 +90,23 @@ class Registry:
         )
 
     def pull(self, reference: str, timeout: float) -> None:
-        code, _out, err = run(["podman", "pull", "--quiet", *self.flags(reference), reference], timeout)
+        code, _out, err = self._run(["podman", "pull", "--quiet", *self.flags(reference), reference], timeout)
         if code != 0:
             raise ToolError(f"base image {reference} cannot be pulled: {fatal(err)}; next: podman pull {reference}")
 
     def push(self, image: str, reference: str, folder: Path, timeout: float) -> str:
         """Pushes a local image; the digest that it has there."""
         digest = folder / "digest"
-        code, out, err = run(
+        code, out, err = self._run(
             ["podman", "push", f"--digestfile={digest}", *self.flags(reference), image, f"docker://{reference}"],
             timeout,
         )
         if code != 0:
             raise ToolError(f"registry {host_of(reference)} refused {reference}: {fatal(err or out)}; {self._next()}")
         return digest.read_text().strip()
+
+    def _run(self, argv: list[str], timeout: float) -> tuple[int, str, str]:
+        return run(argv, timeout, environment=self._environment)
 
     def _next(self) -> str:
         auth = f" --authfile {self._auth_file}" if self._auth_file else ""
@@ -116,6 +122,8 @@ class Build(t.NamedTuple):
     containerfile: Path
     build_args: t.Mapping[str, str]
     ca_bundle: str | None
+    secrets: t.Mapping[str, str] = {}  # name -> file; the Containerfile mounts them, no layer holds them
+    environment: t.Mapping[str, str] = {}
 
 
 def build(what: Build, folder: Path, timeout: float) -> str:
@@ -124,11 +132,12 @@ def build(what: Build, folder: Path, timeout: float) -> str:
     argv = ["podman", "build", "--force-rm", "--layers", "--pull=missing", f"--iidfile={image_id}"]
     argv += [f"--file={what.containerfile}", f"--label={LABEL}={what.key}"]
     argv += [f"--build-arg={name}={value}" for name, value in sorted(what.build_args.items())]
+    argv += [f"--secret=id={name},src={file}" for name, file in sorted(what.secrets.items())]
     if what.ca_bundle:
         pip = folder / "pip.conf"  # pip does not look at the system's certificates by itself
         pip.write_text(f"[global]\ncert = {CERTIFICATES}\n")
         argv += [f"--volume={what.ca_bundle}:{CERTIFICATES}:ro", f"--volume={pip}:/etc/pip.conf:ro"]
-    code, out, _err = run([*argv, str(what.staged)], timeout, merge=True)
+    code, out, _err = run([*argv, str(what.staged)], timeout, merge=True, environment=what.environment)
     if code != 0:
         raise ToolError(
             f"the build of {what.reference} failed in step {failed_step(out)}; next: correct what its last lines name, "
@@ -136,6 +145,19 @@ def build(what: Build, folder: Path, timeout: float) -> str:
             significant(out),
         )
     return image_id.read_text().strip()
+
+
+def copy_out(image: str, path: str, target: Path, next_step: str) -> None:
+    """Copies a file out of a local image, of which nothing is run."""
+    code, container, err = run(["podman", "create", "--pull=never", image, "none"], INSPECT_TIMEOUT)
+    if code != 0:
+        raise ToolError(f"{image} cannot be opened: {fatal(err)}; next: podman create {image} none")
+    try:
+        code, _out, err = run(["podman", "cp", f"{container.strip()}:{path}", str(target)], INSPECT_TIMEOUT)
+        if code != 0:
+            raise ToolError(f"{image} has no {path}: {fatal(err)}; next: {next_step}")
+    finally:
+        run(["podman", "rm", container.strip()], INSPECT_TIMEOUT)
 
 
 def require(*tools: str) -> None:
@@ -147,14 +169,16 @@ def require(*tools: str) -> None:
         )
 
 
-def run(argv: t.Sequence[str], timeout: float, merge: bool = False) -> tuple[int, str, str]:
+def run(
+    argv: t.Sequence[str], timeout: float, merge: bool = False, environment: t.Mapping[str, str] | None = None
+) -> tuple[int, str, str]:
     """Runs a command; with all its children it ends when the time is over."""
     process = subprocess.Popen(
         argv,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT if merge else subprocess.PIPE,
-        env={**os.environ, "LC_ALL": "C"},
+        env={**os.environ, "LC_ALL": "C", **(environment or {})},
         start_new_session=True,
     )
     try:

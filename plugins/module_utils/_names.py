@@ -34,6 +34,11 @@ def driver(definition: Json) -> str:
     return f"{definition['name']}-driver"
 
 
+def driver_build(definition: Json) -> str:
+    """What builds the driver in the cluster."""
+    return f"{definition['name']}-driver-build"
+
+
 def device_plugin(definition: Json) -> str:
     return f"{definition['name']}-device-plugin"
 
@@ -122,6 +127,17 @@ def driver_image(definition: Json) -> str:
 def for_kernel(template: str, kernel: str) -> str:
     """A reference or a tag for one kernel, as KMM makes it: `_` for what a tag may not hold."""
     return template.replace(KERNEL, re.sub(r"[^A-Za-z0-9_.-]", "_", kernel))
+
+
+def mirrored(reference: str, mirrors: t.Mapping[str, str]) -> str:
+    """A reference as it is reached from here: the longest source that it starts with gives way to its mirror."""
+    if any(reference.startswith(f"{target}/") for target in mirrors.values()):
+        return reference
+    for source in sorted(mirrors, key=len, reverse=True):
+        ends = "[/:@]" if "/" in source else "/"  # of a host alone, a port would make another
+        if re.match(re.escape(source) + ends, reference):
+            return mirrors[source] + reference[len(source) :]
+    return reference
 
 
 def count(quantity: t.Any) -> int:

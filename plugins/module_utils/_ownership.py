@@ -10,6 +10,7 @@ import typing as t
 
 from ansible_collections.ecosystem_edge.accelerator.plugins.module_utils import _names as names
 from ansible_collections.ecosystem_edge.accelerator.plugins.module_utils._manifests import released, render
+from ansible_collections.ecosystem_edge.accelerator.plugins.module_utils._manifests.driver_build import EVERY
 
 Json = t.Dict[str, t.Any]
 Key = t.Tuple[str, str, str, str]
@@ -49,6 +50,7 @@ def widest(definition: Json) -> Json:
     return {
         **definition,
         "managed_by": "operator",
+        "driver": {**definition["driver"], "build": {**definition["driver"]["build"], "strategy": EVERY}},
         "consumer": consumer,
         "device_plugin": {**definition["device_plugin"], "deploy": "own"},
         "monitoring": {**definition["monitoring"], "enabled": True},

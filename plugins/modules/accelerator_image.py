@@ -15,10 +15,8 @@ description:
   - Runs on the build host and needs no cluster.
 author:
   - The ecosystem_edge.accelerator maintainers (@ecosystem-edge)
-requirements:
-  - python >= 3.9
-  - podman >= 4.0
-  - skopeo >= 1.9
+extends_documentation_fragment:
+  - ecosystem_edge.accelerator.image_site
 attributes:
   check_mode:
     description: Can run in check mode and say what it would build, without building.
@@ -60,30 +58,11 @@ options:
     type: list
     elements: str
     default: []
-  tls_verify:
-    description:
-      - Whether the registry of O(name), and bases from it, must have a TLS certificate that can be verified.
-      - Other registries are always verified, unless the host's C(registries.conf) says otherwise.
-    type: bool
-    default: true
-  auth_file:
-    description: A C(auth.json) with the registries' credentials. It is handed to podman and skopeo by its path only.
-    type: path
-  ca_bundle:
-    description:
-      - A file with certificates that is mounted read-only at C(/etc/ssl/certs/ca-certificates.crt) while the image is
-        built, for hosts behind a proxy that inspects TLS. It does not get into the image, nor into the key.
-      - A C(/etc/pip.conf) that names it is mounted as well, because pip does not look at the system's certificates.
-      - Where the image has no file at these two paths, an empty one stays behind.
-    type: path
   base_next_step:
     description: What to do when a base image is not there, such as which field of a definition to change.
     type: str
-  timeout:
-    description: Seconds that one step (a pull, the build, the push) may take.
-    type: int
-    default: 1800
 seealso:
+  - module: ecosystem_edge.accelerator.accelerator_images
   - module: containers.podman.podman_image
 """
 
@@ -143,94 +122,26 @@ would_build:
 
 import shutil
 import tempfile
-import typing as t
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.ecosystem_edge.accelerator.plugins.module_utils import _image as image
-from ansible_collections.ecosystem_edge.accelerator.plugins.module_utils import _image_tools as tools
-
-Json = t.Dict[str, t.Any]
-
-
-def argument_spec() -> Json:
-    return {
-        "name": {"type": "str", "required": True},
-        "tag": {"type": "str"},
-        "context": {"type": "path", "required": True},
-        "containerfile": {"type": "path", "default": "Containerfile"},
-        "extra_context": {"type": "dict", "default": {}},
-        "build_args": {"type": "dict", "default": {}},
-        "bases": {"type": "list", "elements": "str", "default": []},
-        "tls_verify": {"type": "bool", "default": True},
-        "auth_file": {"type": "path"},
-        "ca_bundle": {"type": "path"},
-        "base_next_step": {"type": "str"},
-        "timeout": {"type": "int", "default": 1800},
-    }
-
-
-def check_paths(params: Json) -> Path:
-    """All paths that have to be there; returns the Containerfile's."""
-    containerfile = Path(params["context"]) / params["containerfile"]
-    for option, path in (
-        ("context", Path(params["context"])),
-        ("containerfile", containerfile),
-        ("auth_file", params["auth_file"] and Path(params["auth_file"])),
-        ("ca_bundle", params["ca_bundle"] and Path(params["ca_bundle"])),
-    ):
-        if path and not path.exists():
-            raise image.ContextError(f"{option}: nothing at {path} on the build host")
-    return containerfile
-
-
-def work(module: AnsibleModule, folder: Path, result: Json) -> None:
-    """Finds out whether the registry has the content, and builds and pushes when it has not."""
-    params = module.params
-    containerfile = check_paths(params)
-    staged = folder / "context"
-    staged.mkdir()
-    image.stage(staged, Path(params["context"]), params["extra_context"])
-    tools.require("skopeo")
-    registry = tools.Registry(params["name"], params["tls_verify"], params["auth_file"])
-    bases = {base: registry.digest(base, params["base_next_step"]) for base in params["bases"]}
-    build_args = {name: str(value) for name, value in params["build_args"].items()}
-    key = image.content_key(staged, containerfile.read_text(), build_args, bases)
-    reference = f"{params['name']}:{params['tag'] or key[: image.TAG_DIGITS]}"
-    result.update(image=reference, key=key)
-    found = registry.find(reference)
-    if found and found.key == key:
-        result["digest"] = found.digest
-        return
-    result.update(changed=True, would_build=module.check_mode)
-    if module._diff:
-        before = f"{reference} {found.key or 'without a key'}\n" if found else ""
-        result["diff"] = {"before": before, "after": f"{reference} {key}\n"}
-    if module.check_mode:
-        return
-    tools.require("podman")
-    for base in bases:
-        registry.pull(base, params["timeout"])
-    what = tools.Build(reference, key, staged, containerfile, build_args, params["ca_bundle"])
-    image_id = tools.build(what, folder, params["timeout"])
-    result["built"] = True
-    result["digest"] = registry.push(image_id, reference, folder, params["timeout"])
-    result["pushed"] = True
+from ansible_collections.ecosystem_edge.accelerator.plugins.module_utils import _image_work as work
+from ansible_collections.ecosystem_edge.accelerator.plugins.module_utils._image import ContextError
 
 
 def main() -> None:
-    module = AnsibleModule(argument_spec=argument_spec(), supports_check_mode=True)
-    result: Json = {"changed": False, "digest": None, "built": False, "pushed": False, "would_build": False}
+    module = AnsibleModule(argument_spec={**work.IMAGE_OPTIONS, **work.SITE_OPTIONS}, supports_check_mode=True)
     folder = Path(tempfile.mkdtemp(prefix="accelerator-image-", dir=module.tmpdir))
     try:
-        work(module, folder, result)
-    except tools.ToolError as error:
-        said = f":\n{error.output}" if error.output else ""
-        module.fail_json(msg=f"{error}{said}", **{**result, "changed": False})
-    except (image.ContextError, OSError) as error:
-        module.fail_json(msg=str(error), **{**result, "changed": False})
+        result = work.attempt(module.params, work.Site(module.params, folder), folder / "image", module.check_mode)
+    except (ContextError, OSError) as error:
+        result = {**work.fresh_result(), "failed": True, "msg": str(error)}
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+    if not module._diff:
+        result.pop("diff", None)
+    if result.pop("failed", False):
+        module.fail_json(**result)
     module.exit_json(**result)
 
 

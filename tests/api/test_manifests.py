@@ -14,6 +14,7 @@ from cluster import ROOT, api_server
 from stand_ins.controller import install_definitions, served
 from stand_ins.kube import CRDS, NAMESPACES, ApiError, Kube, Object, Resource
 
+CONTAINER = ROOT / "files" / "driver_container"
 EXAMPLE = ROOT / "playbooks" / "vars" / "ptemplate.yml"
 SECOND = {
     "name": "npu",
@@ -23,20 +24,42 @@ SECOND = {
     "images": {"registry": "registry.example.com/npu", "driver": "registry.example.com/npu:1", "pull_secret": "pull"},
     "device_plugin": {"deploy": "kmm"},
 }
+BUILT = {  # by KMM, in the cluster, and signed there
+    "name": "fpga",
+    "resource": "vendor.example/fpga",
+    "hardware": {"pci": {"vendor": "1234", "device": "11e8"}},
+    "driver": {
+        "module": "fpga",
+        "git": {"url": "https://git.example.com/fpga.git", "ref": "v1", "subdir": "driver"},
+        "build": {"strategy": "kmm"},
+        "signing": {"secret": "signing-keys"},
+    },
+    "images": {
+        "registry": "registry.example.com/fpga",
+        "builder": "registry.example.com/dtk:${KERNEL_FULL_VERSION}",
+        "tls_verify": False,
+        "proxy": {"https": "http://proxy.example.com:3128", "no_proxy": ".svc"},
+    },
+}
+DEFINITIONS = {"second": SECOND, "built": BUILT}
 VARIANTS = {
+    "built by KMM": ("built", "playbook", "nfd.openshift.io/v1", "openshift"),
     "example, operator": ("example", "operator", "nfd.openshift.io/v1", "kubernetes"),
     "example, playbook": ("example", "playbook", "nfd.openshift.io/v1", "openshift"),
     "second, operator": ("second", "operator", "nfd.openshift.io/v1", "openshift"),
     "second, playbook": ("second", "playbook", "nfd.k8s-sigs.io/v1alpha1", "kubernetes"),
 }
-UPSTREAM = "second, playbook"  # the lab has no NodeFeatureRule of NFD without its operator
+NOT_ON_THE_LAB = {
+    "second, playbook",  # it has no NodeFeatureRule of NFD without its operator
+    "built by KMM",  # its KMM cannot build
+}
 DASHBOARDS = "openshift-config-managed"  # OpenShift has it
 MONITORING = {"monitoring.coreos.com/v1": ["ServiceMonitor", "PrometheusRule"]}
 
 
 def definition(name: str, managed_by: str) -> Object:
-    if name == "second":
-        return _definition.load(SECOND, {"managed_by": managed_by}, str(ROOT))
+    if name in DEFINITIONS:
+        return _definition.load(DEFINITIONS[name], {"managed_by": managed_by}, str(ROOT))
     shipped = yaml.safe_load(EXAMPLE.read_text())["accelerator"]
     site = {"managed_by": managed_by, "images": {"registry": "registry.example.com/ptemplate", "tls_verify": False}}
     return _definition.load(shipped, site, str(EXAMPLE.parent))
@@ -59,8 +82,9 @@ def rendered(variant: str) -> list[Object]:
     filled = definition(name, managed_by)
     manager = f"accelerator-{managed_by}"
     registry = filled["images"]["registry"]
-    images = {"driver": f"{registry}/driver:1-${{KERNEL_FULL_VERSION}}"}
+    images: Any = {"driver": f"{registry}/driver:1-${{KERNEL_FULL_VERSION}}"}
     images |= {part: f"{registry}/{part}:1" for part in ("device_plugin", "operator", "consumer")}
+    images["driver_files"] = {path.name: path.read_text() for path in CONTAINER.glob("*.sh")}
     labels = filled["hardware"].get("node_label") or {f"feature.node.kubernetes.io/{filled['name']}.present": "true"}
     objects: list[Object] = []
     for stage in _manifests.STAGES:
@@ -114,7 +138,7 @@ def test_the_genuine_definitions_accept(variant: str, genuine_kube: Kube) -> Non
     assert refusals(genuine_kube, rendered(variant)) == []
 
 
-@pytest.mark.parametrize("variant", [name for name in VARIANTS if name != UPSTREAM])
+@pytest.mark.parametrize("variant", [name for name in VARIANTS if name not in NOT_ON_THE_LAB])
 def test_the_labs_definitions_accept(variant: str, kube: Kube) -> None:
     for name in ("olm", "nfd", "kmm", "monitoring"):
         install_definitions(kube, name, "test")
@@ -129,6 +153,10 @@ def test_every_kind_is_among_them() -> None:
     operator = {"CustomResourceDefinition", "Ptemplate", "DaemonSet", "Deployment", "ServiceMonitor"}
     assert {(v, k) for v in VARIANTS for k in everywhere} - kinds == set()
     assert {("example, operator", k) for k in operator} - kinds == set()
+    [module] = [o for o in rendered("built by KMM") if o["kind"] == "Module"]
+    mapping = module["spec"]["moduleLoader"]["container"]["kernelMappings"][0]
+    assert set(mapping) == {"regexp", "containerImage", "build", "sign"}
+    assert ("built by KMM", "ConfigMap") in kinds
 
 
 def test_a_wrong_field_is_refused(genuine_kube: Kube) -> None:

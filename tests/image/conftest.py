@@ -128,31 +128,48 @@ class Builder:
     environment: dict[str, str]
     options: dict[str, Any] = field(default_factory=dict)
     repository: str = ""
+    said: str = ""  # all that Ansible printed in the last run
+
+    @property
+    def layers(self) -> Path:
+        """Where podman has the layers of all stages, uncompressed, with each image's configuration and history."""
+        return Path(self.environment["CONTAINERS_STORAGE_CONF"]).parent / "graph"
 
     @property
     def remote(self) -> Path:
         """Where Ansible and the module have their temporary files: other plays run on this machine, too."""
         return self.context.parent / "remote"
 
-    def run(self, check: bool = False, path: str | None = None, **options: Any) -> dict[str, Any]:
-        """The module's result, which has `failed` when it failed."""
-        name = f"{self.registry.host}/{self.repository}"
-        wanted = {"name": name, "context": str(self.context), "tls_verify": False, **self.options, **options}
-        wanted = {key: value for key, value in wanted.items() if value is not None}
-        argv = [str(Path(sys.executable).with_name("ansible")), "localhost", "-i", "localhost,", "-c", "local"]
-        argv += ["-e", f"ansible_python_interpreter={sys.executable}", *(["--check", "--diff"] if check else [])]
-        argv += ["-m", "ecosystem_edge.accelerator.accelerator_image", "-a", json.dumps(wanted)]
-        environment = {
-            **os.environ,
-            **self.environment,
+    @property
+    def ansible(self) -> dict[str, str]:
+        return {
             "ANSIBLE_COLLECTIONS_PATH": str(ROOT / ".ansible" / "collections"),
             "ANSIBLE_REMOTE_TMP": str(self.remote),
             "ANSIBLE_LOAD_CALLBACK_PLUGINS": "1",
             "ANSIBLE_STDOUT_CALLBACK": "ansible.posix.json",
-            **({"PATH": path} if path else {}),
         }
+
+    def run(self, check: bool = False, path: str | None = None, **options: Any) -> dict[str, Any]:
+        """The module's result, which has `failed` when it failed."""
+        name = f"{self.registry.host}/{self.repository}"
+        wanted = {"name": name, "context": str(self.context), "tls_verify": False, **self.options, **options}
+        return self.module("accelerator_image", wanted, check, path)
+
+    def run_all(self, *images: dict[str, Any], path: str | None = None, **options: Any) -> dict[str, Any]:
+        """The result of accelerator_images, of images with this context."""
+        name = f"{self.registry.host}/{self.repository}"
+        complete = [{"name": name, "context": str(self.context), **image} for image in images]
+        return self.module("accelerator_images", {"images": complete, "tls_verify": False, **options}, False, path)
+
+    def module(self, module: str, wanted: dict[str, Any], check: bool, path: str | None) -> dict[str, Any]:
+        wanted = {key: value for key, value in wanted.items() if value is not None}
+        argv = [str(Path(sys.executable).with_name("ansible")), "localhost", "-i", "localhost,", "-c", "local"]
+        argv += ["-e", f"ansible_python_interpreter={sys.executable}", *(["--check", "--diff"] if check else [])]
+        argv += ["-m", f"ecosystem_edge.accelerator.{module}", "-a", json.dumps(wanted)]
+        environment = {**os.environ, **self.environment, **self.ansible, **({"PATH": path} if path else {})}
         done = subprocess.run(argv, env=environment, capture_output=True, text=True, timeout=120, cwd=ROOT)
         assert done.stdout.startswith("{"), done.stdout + done.stderr
+        self.said = done.stdout + done.stderr
         return json.loads(done.stdout)["plays"][0]["tasks"][0]["hosts"]["localhost"]
 
     def podman(self, *argv: str) -> str:

@@ -42,6 +42,7 @@ PAGES = [
     "certification",
     "support",
     "checklist",
+    "bring_your_own_driver",
 ]
 
 

@@ -7,6 +7,7 @@ import os
 import re
 import typing as t
 
+from ansible_collections.ecosystem_edge.accelerator.plugins.module_utils import _names as names
 from ansible_collections.ecosystem_edge.accelerator.plugins.module_utils._definition.schema import (
     SCHEMA,
     Items,
@@ -17,6 +18,9 @@ from ansible_collections.ecosystem_edge.accelerator.plugins.module_utils._defini
 )
 
 Json = t.Dict[str, t.Any]
+
+# The fields of `images` that hold one reference.
+IMAGES = [name for name, node in SCHEMA.fields["images"].fields.items() if getattr(node, "kind", "") == "image"]
 
 
 def merge(under: t.Any, over: t.Any) -> t.Any:
@@ -36,6 +40,11 @@ def fill(definition: Json, folder: str = "") -> Json:
     api["group"] = api["group"] or made["resource"].partition("/")[0]
     api["kind"] = api["kind"] or "".join(part.capitalize() for part in re.split("-+", name))
     api["plural"] = api["plural"] or f"{api['kind'].lower()}s"
+    build, images = made["driver"]["build"], made["images"]
+    build["strategy"] = build["strategy"] or ("prebuilt" if images["driver"] else "podman")
+    for field in IMAGES:
+        images[field] = images[field] and names.mirrored(images[field], images["mirrors"])
+    images["toolkits"] = [names.mirrored(image, images["mirrors"]) for image in images["toolkits"]]
     pci = made["hardware"]["pci"]
     if pci:
         made["hardware"]["pci"] = {key: value and value.lower() for key, value in pci.items()}  # as NFD writes them

@@ -13,6 +13,7 @@ Json = t.Dict[str, t.Any]
 Mistakes = t.Iterator[str]
 
 HARDWARE = ("pci", "loaded_module", "cpu_feature", "node_label")
+IN_CLUSTER = ("kmm", "buildconfig")  # strategies that build there
 RESERVED = ("kubernetes.io", "k8s.io")
 KMM_LONGEST = 39  # of the label kmm.node.kubernetes.io/<namespace>.<name>.ready
 TYPES: t.Dict[str, type] = {"string": str, "integer": int, "boolean": bool}
@@ -61,8 +62,35 @@ def _driver(definition: Json) -> Mistakes:
         yield "driver: expected either source or git; seen both"
     if not given and not image:
         yield "driver: expected one of driver.source, driver.git, images.driver; seen none"
-    if driver["signing"] and not image:
-        yield "driver.signing: a build here does not sign yet; expected a signed image in images.driver instead"
+    yield from _build(driver["build"]["strategy"], driver, image)
+    if driver["signing"]:
+        yield from _signing(driver["build"]["strategy"], driver["signing"])
+
+
+def _build(strategy: str, driver: Json, image: t.Optional[str]) -> Mistakes:
+    where = "driver.build.strategy"
+    if strategy == "prebuilt" and not image:
+        yield f"{where}: prebuilt takes the images that are there; expected images.driver; seen none"
+    if strategy != "prebuilt" and image:
+        yield f"{where}: expected prebuilt, because images.driver names what is there; seen {strategy}"
+    if strategy == "kmm" and driver["source"]:
+        yield (
+            f"{where}: KMM builds in the cluster, where it clones driver.git; a folder of the build host is not there; "
+            "expected driver.git; seen driver.source"
+        )
+    if strategy in IN_CLUSTER and driver["build"]["hosts"]:
+        yield f"driver.build.hosts: expected only with strategy podman; seen strategy {strategy}"
+    if strategy == "kmm" and driver["build"]["kernels"]:
+        yield "driver.build.kernels: KMM builds for the kernels that its nodes run; expected none; seen some"
+
+
+def _signing(strategy: str, signing: Json) -> Mistakes:
+    given = [name for name in ("key", "certificate", "secret") if signing[name]]
+    if given not in (["key", "certificate"], ["secret"]):
+        seen = " and ".join(given) or "none"
+        yield f"driver.signing: expected either key and certificate, or secret; seen {seen}"
+    elif strategy in IN_CLUSTER and given != ["secret"]:
+        yield f"driver.signing: strategy {strategy} signs in the cluster; expected secret; seen key and certificate"
 
 
 def _images(definition: Json) -> Mistakes:

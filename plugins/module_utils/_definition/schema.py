@@ -89,6 +89,28 @@ HARDWARE = Section(
     "How a node with the hardware is recognised. Exactly one of these.",
 )
 
+STRATEGIES = ("podman", "kmm", "buildconfig", "prebuilt")
+
+BUILD = Section(
+    {
+        "strategy": Value(
+            "text",
+            "Who builds: `podman` on a build host; `kmm` in the cluster, from git; `buildconfig` on OpenShift; "
+            "`prebuilt`: nobody, the images are there.",
+            default_text="`prebuilt` when `images.driver` is given, else `podman`",
+            choices=STRATEGIES,
+        ),
+        "parallel": Value("integer", "Builds at the same time, on each build host.", 2, minimum=1, maximum=64),
+        "kernels": Items(Value("kernel", ""), "More kernels than the nodes run, such as those of an upgrade to come."),
+        "hosts": Names(
+            "arch",
+            Value("host", "Its name in the inventory."),
+            "Build host of an architecture; of those without one, the host that the play runs on.",
+        ),
+    },
+    "How the driver's images are built, one for each kernel.",
+)
+
 DRIVER = Section(
     {
         "source": Value("path", "Folder with the kernel module's sources.", on_host="folder"),
@@ -106,12 +128,14 @@ DRIVER = Section(
         "parameters": Names("parameter", Value("scalar", "Its value."), "Parameters of the module."),
         "firmware": Items(Value("file_in_image", ""), "Firmware files, relative to the sources' folder `firmware`."),
         "replaces": Items(Value("kernel_module", ""), "In-tree modules that are removed first."),
+        "build": BUILD,
         "signing": Section(
             {
-                "key": Value("path", "Private key, a file on the build host.", required=True, on_host="file"),
-                "certificate": Value("path", "Certificate, on the build host.", required=True, on_host="file"),
+                "key": Value("path", "Private key (PEM, no passphrase), a file on the build host.", on_host="file"),
+                "certificate": Value("path", "Its certificate (PEM or DER), on the build host.", on_host="file"),
+                "secret": Value("object", "Instead: a Secret in the namespace that holds both, as `key` and `cert`."),
             },
-            "Signs the module for Secure Boot. Not yet: it is refused; give a signed image in `images.driver`.",
+            "Signs the modules for Secure Boot. Either `key` and `certificate`, or `secret`.",
             optional=True,
         ),
     },
@@ -127,6 +151,21 @@ IMAGES = Section(
         "pull_secret": Value("object", "A Secret in the namespace, for pulling; you make both beforehand."),
         "push_auth_file": Value("path", "A `auth.json` on the build host, for pushing.", on_host="file"),
         "ca_bundle": Value("path", "Certificates on the build host, used while building.", on_host="file"),
+        "push_secret": Value("object", "A Secret in the namespace, for pushing from a build in the cluster."),
+        "mirrors": Names(
+            "registry",
+            Value("registry", "Where it is mirrored."),
+            "Registries, or paths in them, that are not reached: what starts so is taken from the mirror.",
+        ),
+        "proxy": Section(
+            {
+                "http": Value("proxy", "Proxy for http."),
+                "https": Value("proxy", "Proxy for https."),
+                "no_proxy": Value("no_proxy", "What is reached without it."),
+            },
+            "The proxy that images are pulled, pushed and built through; it stays out of them. One with a password "
+            "belongs into the environment of the play.",
+        ),
         "base": Value(
             "image",
             "Base image with Python, for device plugin, operator and consumer.",
@@ -139,6 +178,11 @@ IMAGES = Section(
             "image",
             "Image with compiler and headers; `${KERNEL_FULL_VERSION}` may stand in it.",
             default_text="on OpenShift the release's Driver Toolkit",
+        ),
+        "toolkits": Items(
+            Value("image", ""),
+            "Driver Toolkit images of more releases; which kernels each is for, is read from its "
+            "`/etc/driver-toolkit-release.json`.",
         ),
         "driver": Value("image", f"{_GIVEN} `${{KERNEL_FULL_VERSION}}` may stand in it."),
         "device_plugin": Value("image", _GIVEN),

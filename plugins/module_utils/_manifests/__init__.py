@@ -18,6 +18,7 @@ from ansible_collections.ecosystem_edge.accelerator.plugins.module_utils._manife
     effective,
 )
 from ansible_collections.ecosystem_edge.accelerator.plugins.module_utils._manifests.device_plugin import device_plugin
+from ansible_collections.ecosystem_edge.accelerator.plugins.module_utils._manifests.driver_build import driver_build
 from ansible_collections.ecosystem_edge.accelerator.plugins.module_utils._manifests.kmm import kmm, kmm_install
 from ansible_collections.ecosystem_edge.accelerator.plugins.module_utils._manifests.monitoring import monitoring
 from ansible_collections.ecosystem_edge.accelerator.plugins.module_utils._manifests.namespace import (
@@ -32,6 +33,7 @@ component_label = olm.component_label
 CATALOGS = {catalog.component: catalog for catalog in (olm.NFD, olm.KMM)}
 STAGES: t.Dict[str, t.Callable[[Scope], t.List[Json]]] = {
     "namespace": namespace,
+    "driver_build": driver_build,
     "nfd_install": nfd_install,
     "nfd": nfd,
     "kmm_install": kmm_install,

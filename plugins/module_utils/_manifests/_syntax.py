@@ -27,6 +27,7 @@ _PART = r"[a-z0-9]+(([._]|__|-+)[a-z0-9]+)*"
 _TAG = r"([A-Za-z0-9_]|\$\{KERNEL_FULL_VERSION\})([A-Za-z0-9_.-]|\$\{KERNEL_FULL_VERSION\})*"
 _DIGEST = r"@sha256:[0-9a-f]{64}"
 _IMAGE = rf"{_HOST}(/{_PART})+(:{_TAG}|(:{_TAG})?{_DIGEST})"
+_NO_PROXY = r"\*?\.?[A-Za-z0-9][A-Za-z0-9.:/*-]*"
 
 SYNTAX: t.Dict[str, Syntax] = {
     "name": Syntax(r"[a-z]([-a-z0-9]*[a-z0-9])?", "a DNS label: a-z, 0-9 and -, a letter first", 63),
@@ -54,6 +55,11 @@ SYNTAX: t.Dict[str, Syntax] = {
         512,
     ),
     "git_ref": Syntax(r"[A-Za-z0-9_][A-Za-z0-9_./+-]*", "a tag, branch or commit", 255),
+    "kernel": Syntax(r"[0-9]+\.[0-9]+[A-Za-z0-9_.+-]*", "a kernel's version, as uname -r says it", 128),
+    "arch": Syntax(r"amd64|arm64|ppc64le|s390x|riscv64", "an architecture as Kubernetes names it, such as arm64", 16),
+    "host": Syntax(r"[A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z0-9_])?", "a host's name in the inventory", 253),
+    "proxy": Syntax(rf"https?://{_HOST}/?", "a proxy's URL without a password in it, such as http://proxy:3128", 255),
+    "no_proxy": Syntax(rf"{_NO_PROXY}(,{_NO_PROXY})*", "hosts, domains and networks, separated by commas", 4096),
     "kind": Syntax(r"[A-Z][A-Za-z0-9]*", "a kind, such as Widget", 63),
     "api_version": Syntax(r"v[1-9][0-9]*((alpha|beta)[1-9][0-9]*)?", "an API version, such as v1alpha1", 20),
     "field": Syntax(r"[a-z][A-Za-z0-9]*", "a field's name, such as maxDevices", 63),

@@ -9,8 +9,10 @@ from ansible_collections.ecosystem_edge.accelerator.plugins.module_utils import 
 from ansible_collections.ecosystem_edge.accelerator.plugins.module_utils._manifests import olm
 from ansible_collections.ecosystem_edge.accelerator.plugins.module_utils._manifests._objects import Json, Scope
 from ansible_collections.ecosystem_edge.accelerator.plugins.module_utils._manifests.device_plugin import by_kmm
+from ansible_collections.ecosystem_edge.accelerator.plugins.module_utils._manifests.driver_build import proxy_arguments
 
 FIRMWARE = "/firmware"
+SIGNED = "/opt/lib/modules/${KERNEL_FULL_VERSION}/extra/*.ko"
 
 
 def kmm_install(scope: Scope) -> t.List[Json]:
@@ -46,7 +48,7 @@ def _module(scope: Scope) -> Json:
     container: Json = {
         # The webhook refuses a later change from or to no version.
         "version": driver["version"],
-        "kernelMappings": [{"regexp": "^.+$", "containerImage": scope.images["driver"]}],
+        "kernelMappings": [{"regexp": "^.+$", "containerImage": scope.images["driver"], **_build(scope)}],
         "modprobe": modprobe,
     }
     if driver["replaces"]:
@@ -62,6 +64,26 @@ def _module(scope: Scope) -> Json:
     if scope.definition["device_plugin"]["deploy"] == "kmm":
         spec["devicePlugin"] = by_kmm(scope)
     return scope.make("kmm.sigs.x-k8s.io/v1beta1", "Module", scope.definition["name"], "driver", spec=spec)
+
+
+def _build(scope: Scope) -> Json:
+    """What KMM does when the image is not there. It pushes with the secret that it pulls with."""
+    definition = scope.definition
+    images, signing = definition["images"], definition["driver"]["signing"]
+    if definition["driver"]["build"]["strategy"] != "kmm":
+        return {}
+    build: Json = {"dockerfileConfigMap": {"name": names.driver_build(definition)}}
+    proxy = proxy_arguments(images["proxy"])
+    if proxy:
+        build["buildArgs"] = proxy
+    bases = [image for image in (images["builder"], images["driver_base"]) if image]
+    host = (images["registry"] or "").partition("/")[0]
+    if not images["tls_verify"] and host in {image.partition("/")[0] for image in bases}:
+        build["baseImageRegistryTLS"] = {"insecure": True, "insecureSkipTLSVerify": True}
+    if not signing:
+        return {"build": build}
+    secret = {"name": signing["secret"]}
+    return {"build": build, "sign": {"keySecret": secret, "certSecret": secret, "filesToSign": [SIGNED]}}
 
 
 def _text(value: t.Any) -> str:

@@ -143,7 +143,7 @@ class UsersCheckout:
     """A folder as a reader of the guide has it: a checkout, and my.yml as told there, with this site's registry."""
 
     def __init__(self, lab: Lab, folder: Path) -> None:
-        self._folder = folder
+        self.folder = folder
         lab.run("tests/copy_tree.sh", str(folder))
         shutil.copytree(ROOT / ".ansible", folder / ".ansible", symlinks=True)
         (command,) = [block.text for block in blocks(ROOT) if block.marker.startswith("test: my.yml ")]
@@ -158,7 +158,7 @@ class UsersCheckout:
         start = time.monotonic()
         done = subprocess.run(
             [str(ROOT / "lab/lab"), "run", *as_a_user, "bash", "-e", "-o", "pipefail", "-c", commands],
-            cwd=self._folder,
+            cwd=self.folder,
             capture_output=True,
             text=True,
             timeout=1200,

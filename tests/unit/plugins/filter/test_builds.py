@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import pytest
+from ansible.errors import AnsibleFilterError
 from ansible_collections.ecosystem_edge.accelerator.plugins.filter import builds
 from ansible_collections.ecosystem_edge.accelerator.plugins.module_utils._definition import load
 
@@ -19,7 +20,26 @@ KERNELS = [
     {"version": "5.14.0-1+deb", "arch": "amd64", "os_image": "CoreOS 418.94.1 (Plow)", "nodes": ["a"]},
     {"version": "6.1.0", "arch": "amd64", "os_image": "Debian", "nodes": ["b", "c"]},
 ]
-STREAM = {"spec": {"tags": [{"name": "418.94.1", "from": {"name": "quay.example/dtk@sha256:1"}}]}}
+STREAM = {
+    "spec": {
+        "tags": [
+            {"name": "latest", "from": {"name": "quay.example/dtk@sha256:0"}},
+            {"name": "418.94", "from": {"name": "quay.example/dtk@sha256:2"}},
+            {"name": "418.94.1", "from": {"name": "quay.example/dtk@sha256:1"}},
+        ]
+    }
+}
+RHEL = "5.14.0-427.13.1.el9_4.x86_64"
+RELEASES = [
+    {"image": "r.example/dtk:4.17", "kernel_version": "5.14.0-400.el9.x86_64", "rt_kernel_version": ""},
+    {"image": "r.example/dtk:4.18", "kernel_version": RHEL, "rt_kernel_version": RHEL},
+    {
+        "image": "r.example/dtk:old",
+        "kernel_version": "4.18.0-305.el8.x86_64",
+        "rt_kernel_version": "4.18.0-305.rt7.72.el8.x86_64",
+    },
+    {"image": "r.example/dtk:arm", "kernel_version": "5.14.0-427.el9.aarch64", "rt_kernel_version": ""},
+]
 
 
 def definition(**images):
@@ -40,6 +60,119 @@ def test_builder_of_each_kernel(builder, stream, builders):
     given = definition(**({"builder": builder} if builder else {}))
     plan = builds.driver_builds(given, {"kernels": KERNELS}, "/context", "/source", stream)
     assert [build["builder"] for build in plan] == builders
+
+
+@pytest.mark.parametrize(
+    ("version", "builder"),
+    [
+        (RHEL, "r.example/dtk:4.18"),
+        (f"{RHEL}+rt", "r.example/dtk:4.18"),
+        ("5.14.0-400.el9.x86_64+rt", None),  # a toolkit without a real-time kernel
+        ("4.18.0-305.rt7.72.el8.x86_64", "r.example/dtk:old"),  # RHEL 8 gives it a version of its own
+        ("5.14.0-427.el9.aarch64", "r.example/dtk:arm"),
+        ("5.14.0-427.el9.aarch64+64k", "r.example/dtk:arm"),
+        ("5.14.0-428.el9.x86_64", None),
+    ],
+)
+def test_a_release_s_toolkit_is_found_by_its_release_file(version, builder):
+    facts = {"kernels": [{"version": version, "arch": "amd64", "os_image": "RHEL", "nodes": ["a"]}]}
+    [build] = builds.driver_builds(definition(), facts, "/context", "/source", None, RELEASES)
+    assert build["builder"] == builder
+
+
+def test_the_tag_of_the_node_s_own_release_is_preferred_and_taken_from_the_mirror():
+    release = {"image": "r.example/dtk:other", "kernel_version": "5.14.0-1+deb", "rt_kernel_version": ""}
+    given = definition(mirrors={"quay.example": "mirror.example:5000/quay"})
+    plan = builds.driver_builds(given, {"kernels": KERNELS[:1]}, "/context", "/source", STREAM, [release])
+    assert plan[0]["builder"] == "mirror.example:5000/quay/dtk@sha256:1"
+    assert plan[0]["image"]["bases"][0] == plan[0]["builder"]
+
+
+def test_what_was_looked_at_for_a_builder_is_told():
+    given = definition()
+    given["driver"]["build"]["kernels"] = [RHEL, "6.12.9-amd64"]
+    plan = builds.driver_builds(given, {"kernels": KERNELS}, "/context", "/source", STREAM, RELEASES)
+    assert builds.builders_missing(plan, given, STREAM, RELEASES).splitlines() == [
+        "no builder image for kernel 6.1.0 (amd64): OS image Debian, nodes b, c",
+        "no builder image for kernel 6.12.9-amd64 (amd64): named in driver.build.kernels",
+        "looked at images.builder of the definition: not given",
+        "looked at tags of ImageStream openshift/driver-toolkit: latest, 418.94, 418.94.1",
+        f"looked at images.toolkits: r.example/dtk:4.17 is for 5.14.0-400.el9.x86_64; r.example/dtk:4.18 is for {RHEL} "
+        f"and {RHEL}; r.example/dtk:old is for 4.18.0-305.el8.x86_64 and 4.18.0-305.rt7.72.el8.x86_64; "
+        "r.example/dtk:arm is for 5.14.0-427.el9.aarch64",
+        "next: set images.builder to an image with that kernel's headers (${KERNEL_FULL_VERSION} in it stands for the "
+        "kernel), or add the Driver Toolkit of its release to images.toolkits",
+    ]
+    assert builds.builders_missing(plan[:1], given, STREAM, RELEASES) == ""
+
+
+@pytest.mark.parametrize(
+    ("named", "nodes", "archs"),
+    [
+        ([], ["amd64"], ["amd64"]),
+        (["6.1.0"], ["amd64"], ["amd64"]),  # the nodes run it
+        ([RHEL, RHEL], ["amd64"], ["amd64", "amd64"]),
+        (["5.14.0-1.el9.aarch64+64k"], ["amd64"], ["amd64", "arm64"]),
+        (["6.12.9-cloud-arm64"], ["amd64"], ["amd64", "arm64"]),
+        (["6.8.0-generic"], ["arm64"], ["arm64", "arm64"]),  # as the nodes
+    ],
+)
+def test_kernels_that_are_named_are_built_too(named, nodes, archs):
+    given = definition(builder="r.example/dtk:1")
+    given["driver"]["build"]["kernels"] = named
+    facts = {"kernels": [{"version": "6.1.0", "arch": arch, "os_image": "", "nodes": ["a"]} for arch in nodes]}
+    plan = builds.driver_builds(given, facts, "/context", "/source")
+    assert [build["arch"] for build in plan] == archs
+    assert [item["image"] for item in builds.driver_references(given, facts)] == [
+        f"{build['image']['name']}:{build['image']['tag']}" for build in plan
+    ]
+
+
+@pytest.mark.parametrize(
+    ("named", "archs", "says"),
+    [
+        (
+            ["6.8.0-generic"],
+            ["amd64", "arm64"],
+            "does not say of which architecture it is, and the nodes have amd64, arm64",
+        ),
+        ([], ["amd64", "arm64"], "kernel 6.1.0 runs on amd64 and on arm64 nodes"),
+    ],
+)
+def test_a_kernel_whose_architecture_is_not_clear_is_refused(named, archs, says):
+    given = definition(builder="r.example/dtk:1")
+    given["driver"]["build"]["kernels"] = named
+    versions = ["6.1.0", "6.1.0" if not named else "6.1.1"]
+    facts = {
+        "kernels": [
+            {"version": version, "arch": arch, "os_image": "", "nodes": ["a"]}
+            for version, arch in zip(versions, archs, strict=True)
+        ]
+    }
+    with pytest.raises(AnsibleFilterError, match=says):
+        builds.driver_builds(given, facts, "/context", "/source")
+
+
+def test_each_architecture_is_built_by_its_host_and_answers_come_in_order():
+    given = definition(builder="r.example/dtk:1")
+    given["driver"]["build"] |= {"hosts": {"arm64": "pi"}, "kernels": ["6.2.0-arm64", "6.3.0-amd64"]}
+    plan = builds.driver_builds(given, {"kernels": KERNELS[1:]}, "/here", "/mine", remote="/there")
+    images = [build["image"] for build in plan]
+    hosts = builds.by_host(images)
+    assert [(host["host"], [image["title"] for image in host["images"]]) for host in hosts] == [
+        (None, ["kernel 6.1.0", "kernel 6.3.0-amd64"]),
+        ("pi", ["kernel 6.2.0-arm64"]),
+    ]
+    assert (hosts[0]["images"][0]["context"], hosts[0]["images"][0]["extra_context"]) == ("/here", {"source": "/mine"})
+    assert (hosts[1]["images"][0]["context"], hosts[1]["images"][0]["extra_context"]) == (
+        "/there/context",
+        {"source": "/there/source"},
+    )
+    assert "host" not in hosts[0]["images"][0]
+    results = [
+        {"__common_host": host, "results": [{"image": image["tag"]} for image in host["images"]]} for host in hosts
+    ]
+    assert [result["image"] for result in builds.in_order(images, results)] == [image["tag"] for image in images]
 
 
 def test_driver_image_is_one_a_kernel_and_its_tag_is_legal():
@@ -95,3 +228,7 @@ def test_proofs_are_of_the_images_that_are_there_and_of_the_nodes_that_load_them
     assert builds.driver_proofs(given, facts, given["images"]["driver"], ["r.example/drv:6.1.0"]) == proofs[:1]
     assert builds.driver_proofs(given, facts, given["images"]["driver"], [], ["c", "other"]) == proofs[1:]
     assert builds.driver_proofs(given, facts, given["images"]["driver"], [], []) == []
+    named = given["driver"] | {"build": given["driver"]["build"] | {"kernels": ["6.12.0-1-amd64"]}}
+    ahead = builds.driver_proofs({**given, "driver": named}, facts, given["images"]["driver"])
+    assert [proof["kernel"] for proof in ahead] == ["5.14.0-1+deb", "6.1.0", "6.12.0-1-amd64"]
+    assert builds.driver_proofs({**given, "driver": named}, facts, given["images"]["driver"], [], ["a", "c"]) == proofs

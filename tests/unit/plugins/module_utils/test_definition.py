@@ -77,6 +77,29 @@ def test_the_shortest_definition_is_complete_after_filling() -> None:
     assert filled["timeout"] == 600
 
 
+@pytest.mark.parametrize(
+    ("over", "strategy"),
+    [
+        ({}, "podman"),
+        ({"images": {"driver": "quay.io/acme/widget:1"}}, "prebuilt"),
+        ({"driver": {"build": {"strategy": "buildconfig"}}}, "buildconfig"),
+    ],
+)
+def test_who_builds_follows_from_the_images(over: Any, strategy: str) -> None:
+    build = widget(**over)["driver"]["build"]
+    assert build == {"strategy": strategy, "parallel": 2, "kernels": [], "hosts": {}}
+
+
+def test_every_given_image_is_taken_from_its_mirror() -> None:
+    mirrors = {"quay.io": "mirror.example:5000/quay", "quay.io/acme": "mirror.example:5000/own"}
+    given = {"driver": "quay.io/acme/widget:1", "base": "quay.io/other/base:1", "toolkits": ["quay.io/rh/dtk:1"]}
+    made = widget(images={"mirrors": mirrors, **given})["images"]
+    assert made["driver"] == "mirror.example:5000/own/widget:1"
+    assert made["base"] == "mirror.example:5000/quay/other/base:1"
+    assert made["toolkits"] == ["mirror.example:5000/quay/rh/dtk:1"]
+    assert made["driver_base"] == "registry.access.redhat.com/ubi9/ubi-minimal:latest"
+
+
 def test_a_name_of_several_words_makes_a_kind() -> None:
     assert widget(name="smart-nic", namespace="x")["operator"]["api"]["kind"] == "SmartNic"
 
@@ -95,7 +118,8 @@ def test_paths_are_absolute_and_start_from_the_definition_or_from_home(
         "images": {"push_auth_file": "~/auth.json", "ca_bundle": "ca.pem", "driver": "quay.io/acme/widget:1"},
     }
     made = _definition.load(shortest(), over, str(there))
-    assert made["driver"]["signing"] == {"key": str(tmp_path / "db.key"), "certificate": str(there / "ca.pem")}
+    signing = made["driver"]["signing"]
+    assert (signing["key"], signing["certificate"]) == (str(tmp_path / "db.key"), str(there / "ca.pem"))
     assert made["images"]["push_auth_file"] == str(home / "auth.json")
     assert made["images"]["ca_bundle"] == str(there / "ca.pem")
 

@@ -196,6 +196,32 @@ def test_who_writes_a_role_needs_what_it_grants() -> None:
     assert _facts_permissions.grants(definitions.example(managed_by="playbook"), definitions.facts()) == []
 
 
+@pytest.mark.parametrize(
+    ("strategy", "platform", "needed", "not_needed"),
+    [
+        ("podman", "kubernetes", ["get secrets (namespace ptemplate)"], ["create configmaps (namespace ptemplate)"]),
+        ("podman", "openshift", ["get imagestreams.image.openshift.io (namespace openshift)"], []),
+        ("kmm", "openshift", ["create configmaps (namespace ptemplate)"], ["get secrets (namespace ptemplate)"]),
+        (
+            "buildconfig",
+            "openshift",
+            [
+                "create buildconfigs.build.openshift.io (namespace ptemplate)",
+                "delete buildconfigs.build.openshift.io (namespace ptemplate)",
+                "watch builds.build.openshift.io (namespace ptemplate)",
+            ],
+            [],
+        ),
+    ],
+)
+def test_needs_depend_on_who_builds(strategy: str, platform: str, needed: list[str], not_needed: list[str]) -> None:
+    git = {"url": "https://git.example/w.git", "ref": "v1"}
+    driver = {"source": None, "git": git, "build": {"strategy": strategy}, "signing": {"secret": "keys"}}
+    found = needs(found={"platform": platform}, driver=driver, managed_by="playbook", consumer=None)
+    assert [text for text in needed if text not in found] == []
+    assert [text for text in not_needed if text in found] == []
+
+
 def test_the_resource_of_a_kind() -> None:
     """The needs come from the manifests; this is the one guess in them."""
     kinds = {"NodeFeatureDiscovery": "nodefeaturediscoveries", "Module": "modules", "ConfigMap": "configmaps"}

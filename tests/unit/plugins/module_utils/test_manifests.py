@@ -40,7 +40,7 @@ def pod_specs(definition: Obj, **seen: Any) -> list[Obj]:
 
 
 def test_an_unknown_stage_is_named() -> None:
-    with pytest.raises(ValueError, match=r"expected one of namespace, nfd_install, .*, seen nonsense"):
+    with pytest.raises(ValueError, match=r"expected one of namespace, driver_build, nfd_install, .*, seen nonsense"):
         render("nonsense", widget())
 
 

@@ -71,3 +71,20 @@ def test_variables_of_containers_are_valid_names() -> None:
 @pytest.mark.parametrize(("quantity", "number"), [("5", 5), (0, 0), ("1k", 1000), ("2M", 2_000_000)])
 def test_a_count_as_kubernetes_writes_it(quantity: str | int, number: int) -> None:
     assert names.count(quantity) == number
+
+
+@pytest.mark.parametrize(
+    ("reference", "mirrors", "reached"),
+    [
+        ("quay.io/a/b:1", {}, "quay.io/a/b:1"),
+        ("quay.io/a/b:1", {"quay.io": "m.example:5000/q"}, "m.example:5000/q/a/b:1"),
+        ("quay.io/a/b@sha256:0", {"quay.io/a/b": "m.example/c"}, "m.example/c@sha256:0"),
+        ("quay.io/a/b:1", {"quay.io/a": "m.example/x", "quay.io": "m.example/y"}, "m.example/x/b:1"),
+        ("quay.io.example/a:1", {"quay.io": "m.example"}, "quay.io.example/a:1"),
+        ("quay.io:444/a:1", {"quay.io": "m.example"}, "quay.io:444/a:1"),  # another registry
+        ("quay.io/ab:1", {"quay.io/a": "m.example"}, "quay.io/ab:1"),
+        ("quay.io/mirror/a:1", {"quay.io": "quay.io/mirror"}, "quay.io/mirror/a:1"),  # it is there already
+    ],
+)
+def test_a_reference_is_taken_from_the_closest_mirror(reference: str, mirrors: dict[str, str], reached: str) -> None:
+    assert names.mirrored(reference, mirrors) == reached
