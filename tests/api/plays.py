@@ -82,7 +82,7 @@ class Roles:
             "ANSIBLE_COLLECTIONS_PATH": str(ROOT / ".ansible" / "collections"),
             "ANSIBLE_STDOUT_CALLBACK": "ansible.posix.json",
         }
-        return subprocess.run(argv, env=environment, capture_output=True, text=True, timeout=180, cwd=ROOT)
+        return subprocess.run(argv, env=environment, capture_output=True, text=True, timeout=600, cwd=ROOT)
 
     def _role(self, part: str, **variables: Any) -> Object:
         role, _slash, file = part.partition("/")
