@@ -186,7 +186,7 @@ def overdue(run: Run) -> bool:
 
 
 def hang(run: Run, board: Board) -> str:
-    """Ends a phase whose time is up, so that its name is told and the others go on; what it says at its end counts not."""
+    """Ends a phase whose time is up, so that it is named and the others go on. Its own exit status does not count."""
     board.say(f"{run.phase.name} hangs: expected an end within {run.phase.minutes:g} min; it is ended now")
     stop(run)
     return "failed"
