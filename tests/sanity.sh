@@ -20,6 +20,9 @@ ln -s "$site/kubernetes" "$tree/ansible_collections/kubernetes"
 # ansible-test bootstraps pip by a script from the network; ensurepip does the same from what is installed.
 cache=${XDG_CACHE_HOME:-$HOME/.cache}/ecosystem-edge-accelerator/ansible-test
 mkdir -p "$cache/.ansible/test/cache"
+# Two at a time (this gate and the test of it) would make the same virtual environment, and delete each other's half.
+exec 9> "$cache/lock"
+flock 9
 for version in 24_2 25_2; do
   printf '%s\n' 'import subprocess, sys' \
     'sys.exit(subprocess.call([sys.executable, "-m", "ensurepip", "--default-pip"]))' \

@@ -149,9 +149,10 @@ class Controller:
         retry: float | None = None
         while True:
             self._wake.wait(retry or self.resync)
-            if self._stop.wait(SETTLE_SECONDS):
-                return
+            self._stop.wait(SETTLE_SECONDS)
             self._wake.clear()
+            if self._stop.is_set():  # asked after the clear: stop() sets it before it wakes us, so no wake is lost
+                return
             if not all(store.synced for store in self._stores):
                 continue
             self._troubles.clear()

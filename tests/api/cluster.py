@@ -16,8 +16,8 @@ from stand_ins.controller import Controller
 from stand_ins.kube import NODES, PODS, Kube, key
 
 ROOT = Path(__file__).resolve().parents[2]
-START_SECONDS = 1200  # a first start compiles Kubernetes
-WAIT_SECONDS = 20
+START_SECONDS = 2400  # a first start compiles Kubernetes, or waits for the lab that does
+WAIT_SECONDS = 120  # no promise of anybody's: these tests run beside a lab, which comes first
 
 
 @contextmanager
@@ -31,11 +31,11 @@ def api_server(folder: Path) -> Iterator[Kube]:
             pytest.fail(f"{' '.join(argv)}: no kubeconfig printed within {START_SECONDS} s; see {folder}/logs")
         line = process.stdout.readline().strip()
         if not line:
-            pytest.fail(f"{' '.join(argv)}: ended with {process.wait(30)} before it printed a kubeconfig; it said why")
+            pytest.fail(f"{' '.join(argv)}: ended with {process.wait(120)} before it printed a kubeconfig; it said why")
         yield Kube(Path(line))
     finally:
         process.terminate()
-        process.wait(30)
+        process.wait(120)
 
 
 def report(kube: Kube, boot: str) -> None:

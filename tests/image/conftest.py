@@ -26,6 +26,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 TOOLS = {"podman": "podman", "skopeo": "skopeo", "docker-registry": "docker-registry", "gcc": "gcc"}
+STARTS_SECONDS, MODULE_SECONDS = 60, 600  # no promise of anybody's: these tests run beside a lab, which comes first
 USER, PASSWORD = "builder", "correct-horse"
 HASHED = "$2b$04$8RsKShU4VJHNYMv.UiykSOnpUNqKOO0Jmsz/8PIfBxycwbG.HFirO"  # of PASSWORD, as htpasswd -B does
 
@@ -65,13 +66,13 @@ def running_registry(folder: Path, storage: str = "", auth: str = "") -> Iterato
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen(["docker-registry", "serve", str(config)], stdout=log, stderr=log)
     try:
-        for _try in range(100):
+        for _try in range(STARTS_SECONDS * 10):
             with socket.socket() as probe:
                 if probe.connect_ex(("127.0.0.1", int(host.split(":")[1]))) == 0:
                     break
             time.sleep(0.1)
         else:
-            pytest.fail(f"no registry at {host} after 10 s: {(folder / 'log').read_text()[-500:]}")
+            pytest.fail(f"no registry at {host} after {STARTS_SECONDS} s: {(folder / 'log').read_text()[-500:]}")
         yield Registry(host)
     finally:
         process.terminate()
@@ -116,7 +117,8 @@ def storage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]
     config.write_text(f'[storage]\ndriver = "vfs"\nrunroot = "{folder}/run"\ngraphroot = "{folder}/graph"\n')
     environment = {"CONTAINERS_STORAGE_CONF": str(config), "BUILDAH_ISOLATION": "chroot"}
     yield environment
-    subprocess.run(["podman", "system", "reset", "--force"], env={**os.environ, **environment}, capture_output=True)
+    # Not `podman system reset`: that deletes /run/libpod as well, which a play on the lab beside these tests may use.
+    subprocess.run(["rm", "-rf", "--one-file-system", folder], check=False)
 
 
 @dataclass
@@ -167,7 +169,7 @@ class Builder:
         argv += ["-e", f"ansible_python_interpreter={sys.executable}", *(["--check", "--diff"] if check else [])]
         argv += ["-m", f"ecosystem_edge.accelerator.{module}", "-a", json.dumps(wanted)]
         environment = {**os.environ, **self.environment, **self.ansible, **({"PATH": path} if path else {})}
-        done = subprocess.run(argv, env=environment, capture_output=True, text=True, timeout=120, cwd=ROOT)
+        done = subprocess.run(argv, env=environment, capture_output=True, text=True, timeout=MODULE_SECONDS, cwd=ROOT)
         assert done.stdout.startswith("{"), done.stdout + done.stderr
         self.said = done.stdout + done.stderr
         return json.loads(done.stdout)["plays"][0]["tasks"][0]["hosts"]["localhost"]

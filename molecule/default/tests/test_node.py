@@ -54,12 +54,12 @@ def test_no_more_devices(node: testinfra.host.Host) -> None:
 def test_plugin_is_registered_and_confined(node: testinfra.host.Host) -> None:
     sockets = node.check_output("find /var/lib/kubelet/device-plugins -type s").split()
     assert len([path for path in sockets if not path.endswith("/kubelet.sock")]) == 1
-    pid = node.check_output("pgrep -f accelerator_device_plugin | head -n 1")
+    pid = node.check_output("pgrep -o -f [a]ccelerator_device_plugin")
     assert node.check_output(f"grep CapEff /proc/{pid}/status").split()[1] == "0" * 16
 
 
 def test_consumer_sees_its_devices_only(node: testinfra.host.Host) -> None:
-    pid = node.check_output("pgrep -f accelerator_consumer | head -n 1")
+    pid = node.check_output("pgrep -o -f [a]ccelerator_consumer")
     seen = node.check_output(f"ls /proc/{pid}/root/dev | grep ptemplate").split()
     assert len(seen) == 2
     assert int(node.check_output(f"grep '^Uid' /proc/{pid}/status").split()[1]) > 0

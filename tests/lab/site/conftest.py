@@ -4,10 +4,13 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -79,17 +82,7 @@ class Lab:
             script = 'ansible-playbook "$@" -e "@$LAB_OVERRIDES"'
             command = ["lab/lab", "run", "env", other, "sh", "-c", script, "sh", playbook, *argv]
         start = time.monotonic()
-        done = subprocess.run(
-            command,
-            cwd=ROOT,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            stdin=subprocess.DEVNULL,
-            text=True,
-            timeout=1800,
-            check=False,
-        )
-        return Play(done, time.monotonic() - start)
+        return Play(to_its_end(command, ROOT, 1800), time.monotonic() - start)
 
     def kubectl(self, *argv: str, timeout: int = 300, check: bool = True) -> str:
         return self.run("lab/lab", "kubectl", *argv, timeout=timeout, check=check)
@@ -126,6 +119,33 @@ class Lab:
         return {node["metadata"]["name"]: node["status"].get("capacity", {}).get(resource) for node in items}
 
 
+def to_its_end(command: list[str], folder: Path, seconds: int, merged: bool = True) -> subprocess.CompletedProcess[str]:
+    """What a command said. Over its time it ends with all its children, and the failure has its last words.
+
+    Into files: a pipe would be waited for as long as any child holds it open. merged: errors in the output.
+    """
+    with tempfile.TemporaryFile("w+", errors="replace") as out, tempfile.TemporaryFile("w+", errors="replace") as err:
+        errors = subprocess.STDOUT if merged else err
+        process = subprocess.Popen(
+            command, cwd=folder, stdin=subprocess.DEVNULL, stdout=out, stderr=errors, start_new_session=True
+        )
+        try:
+            code: int | None = process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            code = None
+        finally:
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGKILL)
+                process.wait()
+        for file in (out, err):
+            file.seek(0)
+        said = out.read(), err.read()
+    assert code is not None, (
+        f"{command}: not ended within {seconds} s, it said last:\n{said[0][-6000:]}\n{said[1][-2000:]}"
+    )
+    return subprocess.CompletedProcess(command, code, *said)
+
+
 def wait_for(what: str, probe: Callable[[], object], seconds: int) -> float:
     """Seconds until the probe is true; fails with what was awaited."""
     start = time.monotonic()
@@ -145,7 +165,8 @@ class UsersCheckout:
     def __init__(self, lab: Lab, folder: Path) -> None:
         self.folder = folder
         lab.run("tests/copy_tree.sh", str(folder))
-        shutil.copytree(ROOT / ".ansible", folder / ".ansible", symlinks=True)
+        collections = Path(".ansible") / "collections"  # not its neighbours, the caches of tools that may be running
+        shutil.copytree(ROOT / collections, folder / collections, symlinks=True)
         (command,) = [block.text for block in blocks(ROOT) if block.marker.startswith("test: my.yml ")]
         subprocess.run(["bash", "-e", "-c", command], cwd=folder, check=True)
         mine = yaml.safe_load((folder / "my.yml").read_text())
@@ -156,14 +177,8 @@ class UsersCheckout:
         """Runs a block of commands, word for word."""
         as_a_user = ["env", "-u", "ANSIBLE_COLLECTIONS_PATH", "-u", "ANSIBLE_CONFIG"]
         start = time.monotonic()
-        done = subprocess.run(
-            [str(ROOT / "lab/lab"), "run", *as_a_user, "bash", "-e", "-o", "pipefail", "-c", commands],
-            cwd=self.folder,
-            capture_output=True,
-            text=True,
-            timeout=1200,
-            check=False,
-        )
+        command = [str(ROOT / "lab/lab"), "run", *as_a_user, "bash", "-e", "-o", "pipefail", "-c", commands]
+        done = to_its_end(command, self.folder, 1800, merged=False)
         assert done.returncode == 0, f"{commands}\n{done.stdout[-3000:]}\n{done.stderr[-3000:]}"
         assert done.stdout.strip(), f"{commands}: printed nothing"
         return Play(done, time.monotonic() - start)

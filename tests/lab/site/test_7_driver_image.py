@@ -26,7 +26,7 @@ def run_privileged(lab: Lab, image: str, command: list[str] | None) -> None:
         return lab.get("pod", POD, "-n", "default")["status"]["phase"] in {"Succeeded", "Failed"}
 
     try:
-        wait_for("the driver image's command to end", ended, 180)
+        wait_for("the driver image's command to end", ended, 600)
         phase = lab.get("pod", POD, "-n", "default")["status"]["phase"]
         assert phase == "Succeeded", lab.kubectl("logs", POD, "-n", "default")
     finally:
