@@ -199,11 +199,8 @@ modules:
       description: Where it is in the image.
       type: str
     size:
-      description: Bytes of the file.
+      description: Bytes of the file. Beside it is C(compression), which is nothing, V(gz), V(xz) or V(zst).
       type: int
-    compression:
-      description: Nothing, V(gz), V(xz) or V(zst).
-      type: str
     version:
       description: Its version.
       type: str
@@ -211,10 +208,7 @@ modules:
       description: A digest of its source, which C(/sys/module/NAME/srcversion) of a loaded module can be compared with.
       type: str
     vermagic:
-      description: The kernel and the options that it was built for.
-      type: str
-    kernel:
-      description: The kernel that it was built for.
+      description: The kernel and the options that it was built for. Beside it is C(kernel), its first word.
       type: str
     architecture:
       description: The architecture, as Kubernetes calls it.
@@ -226,16 +220,9 @@ modules:
       description: Whether it has a signature that can be read.
       type: bool
     signer:
-      description: Common name of the issuer of the signer's certificate.
-      type: str
-    signature_key:
-      description: The certificate's serial number, or the key's identifier.
-      type: str
-    signature_digest:
-      description: The digest that was signed, such as V(sha256).
-      type: str
-    signature_algorithm:
-      description: How it was signed, such as V(rsa).
+      description:
+        - Common name of the issuer of the signer's certificate. Beside it are C(signature_key) (the certificate's
+          serial number, or the key's identifier), C(signature_digest) and C(signature_algorithm).
       type: str
     parameters:
       description: Its parameters, each with C(name), C(type) and C(description).

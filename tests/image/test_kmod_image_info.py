@@ -21,11 +21,12 @@ from typing import Any
 import pytest
 from conftest import PASSWORD, ROOT, Registry, auth_file, free_port, running_registry
 
-sys.path[:0] = [str(ROOT / ".ansible" / "collections"), str(ROOT / "tests" / "unit" / "plugins" / "module_utils")]
+sys.path.insert(0, str(ROOT / ".ansible" / "collections"))
+sys.path.append(str(ROOT / "tests" / "unit" / "plugins" / "module_utils"))
 
-import kmods  # noqa: E402
-from ansible_collections.ecosystem_edge.accelerator.plugins.module_utils import _kmod_image  # noqa: E402
-from ansible_collections.ecosystem_edge.accelerator.plugins.modules import kmod_image_info  # noqa: E402
+import kmods
+from ansible_collections.ecosystem_edge.accelerator.plugins.module_utils import _kmod_image
+from ansible_collections.ecosystem_edge.accelerator.plugins.modules import kmod_image_info
 
 POISONED = kmods.poisoned()
 SECONDS = 5  # an image
@@ -275,6 +276,8 @@ def test_a_registry_that_hangs(tmp_path: Path) -> None:
         with pytest.raises(_kmod_image.ImageError, match=r"skopeo did not end within 2 s \(option timeout\)"):
             report(image=f"127.0.0.1:{silent.getsockname()[1]}/a:1", timeout=2)
         assert time.monotonic() - began < 4 + SECONDS
+        with pytest.raises(_kmod_image.Unproven, match=r"did not end within 1 s"):
+            report(image=f"127.0.0.1:{silent.getsockname()[1]}/a:1", timeout=1, unreadable="warn")
 
 
 def test_symvers_that_are_none(archive: Callable[..., str], tmp_path: Path) -> None:

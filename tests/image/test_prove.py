@@ -14,10 +14,11 @@ from typing import Any
 import pytest
 from conftest import ROOT, Registry, free_port
 
-sys.path[:0] = [str(ROOT / ".ansible" / "collections"), str(ROOT / "tests" / "unit" / "plugins" / "module_utils")]
+sys.path.insert(0, str(ROOT / ".ansible" / "collections"))
+sys.path.append(str(ROOT / "tests" / "unit" / "plugins" / "module_utils"))
 
-import kmods  # noqa: E402
-from ansible_collections.ecosystem_edge.accelerator.plugins.module_utils import _definition  # noqa: E402
+import kmods
+from ansible_collections.ecosystem_edge.accelerator.plugins.module_utils import _definition
 
 LABEL = "io.github.ecosystem-edge.content-key"
 NODES = [{"name": "worker-1", "labels": {"accelerator": "yes"}}, {"name": "worker-2", "labels": {}}]

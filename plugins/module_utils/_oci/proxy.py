@@ -65,11 +65,11 @@ class Proxy:
                 raise ImageError(f"its manifest is no OCI image manifest: {error}") from None
 
     def close(self) -> None:
-        """Lets skopeo tidy up what it unpacked of an archive; it is ended in any case."""
+        """Lets skopeo tidy up what it unpacked of an archive, if it has time left; it is ended in any case."""
         with contextlib.suppress(OSError, subprocess.TimeoutExpired):
             for method, arguments in (("CloseImage", [self._image]), ("Shutdown", [])):
                 self._control.sendall(json.dumps({"method": method, "args": arguments}).encode())
-            self._process.wait(5)
+            self._process.wait(min(5, self._left()))
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()
@@ -143,7 +143,8 @@ class Proxy:
         return max(self._end - time.monotonic(), 0.01)
 
     def _late(self) -> ImageError:
-        return ImageError(f"skopeo did not end within {self._timeout:.0f} s (option timeout)")
+        said = f"skopeo did not end within {self._timeout:.0f} s (option timeout)"
+        return Unreadable(said, said)
 
     def _gone(self, method: str, why: object) -> ImageError:
         with contextlib.suppress(subprocess.TimeoutExpired):
@@ -159,23 +160,23 @@ def running(flags: t.Sequence[str], architecture: t.Optional[str], timeout: floa
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     chosen = [f"--override-arch={architecture}", "--override-os=linux"] if architecture else []
     argv = ["skopeo", *chosen, "experimental-image-proxy", f"--sockfd={theirs.fileno()}", *flags]
-    folder = tempfile.TemporaryDirectory(prefix="accelerator-skopeo-")  # where it unpacks archives
-    with folder, tempfile.TemporaryFile() as said, ours:
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(ours)
+        said = stack.enter_context(tempfile.TemporaryFile())
+        folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="accelerator-skopeo-"))  # for archives
         process = subprocess.Popen(
             argv,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=said,
             pass_fds=[theirs.fileno()],
-            env={**os.environ, "LC_ALL": "C", "TMPDIR": folder.name},
+            env={**os.environ, "LC_ALL": "C", "TMPDIR": folder},
             start_new_session=True,
         )
         theirs.close()
         proxy = Proxy(process, ours, said, timeout)
-        try:
-            yield proxy
-        finally:
-            proxy.close()
+        stack.callback(proxy.close)
+        yield proxy
 
 
 __all__ = ("Proxy", "Unreadable", "running")
