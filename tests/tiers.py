@@ -91,7 +91,7 @@ def test(extra: list[str]) -> list[Phase]:
         *check(extra),
         Phase("operator on an API server", make("files/operator", "test"), "3 min", ("operator",)),
         Phase("roles on an API server", [*PYTEST, "tests/api", "-m", "slow"], "3 min", ("API server",)),
-        Phase("images", [*PYTEST, "tests/image"], "2 min", ("lab up",)),
+        Phase("images", [*PYTEST, "tests/image"], "4 min", ("lab up",)),
         Phase("package lists", ["tests/apt_lists.sh"], after=("lab up",)),
         Phase("kernel module builds", make("files/kernel_module", "test"), "2 min", ("kernel module", "package lists")),
     ]
