@@ -31,7 +31,7 @@ HEARTBEAT = 60  # seconds between signs of life of a phase that is not shown liv
 TAIL = 80  # lines of a failed phase's log that are shown when it ends
 NICE = 5  # of a phase that gives way: about a quarter of what the lab gets where both want the processor
 LAB_SAYS_SECONDS = 120
-STOP_SECONDS = 10  # for a phase to end that is told to; then it is killed
+STOP_SECONDS = 20  # for a phase to end that is told to; then it is killed
 PUMP_SECONDS = 10  # for the last output of a phase that has ended; who still holds it open is not waited for
 
 

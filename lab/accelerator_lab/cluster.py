@@ -20,6 +20,7 @@ NODE_READY_SECONDS = 900
 # An emulated machine may hang while it boots: seen on a host with four times the work that it could do. One that is
 # only slow goes on writing on its console, or answers.
 SILENT_SECONDS = 240
+ANSWER_SECONDS = 120  # a minute was too short where a node pulled images on a host with six times its work
 # Taken off a node a few seconds after it is ready; until then no pod is put there, and KMM takes it for one to leave.
 NOT_YET = ("node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable")
 
@@ -67,7 +68,7 @@ def ready(lab: Instance, node: Node) -> bool:
 def boot_id(lab: Instance, node: Node) -> str:
     """Of the node's present boot; empty while it does not answer."""
     try:
-        return ssh.run(lab, node, "cat /proc/sys/kernel/random/boot_id").strip()
+        return ssh.run(lab, node, "cat /proc/sys/kernel/random/boot_id", ANSWER_SECONDS).strip()
     except LabError:
         return ""
 
@@ -90,6 +91,7 @@ class Boot:
         except LabError as error:  # a busy API server misses a request; if it is gone, time runs out
             self.trouble, found = str(error), {}
         if _is_usable(found):
+            self._heard = time.monotonic()  # by its kubelet, in the last minutes
             self._booted = self._booted or boot_id(self.lab, self.node)
             if self._booted and found["status"]["nodeInfo"]["bootID"] == self._booted:
                 return True

@@ -76,7 +76,7 @@ def argv(lab: Instance, node: str, *command: str, forward: str = "", terminal: b
     return [*marked, "ssh", "-F", str(lab.folder / "ssh" / "config"), *options, node, *command]
 
 
-def run(lab: Instance, node: Node, command: str, timeout: float = 60) -> str:
+def run(lab: Instance, node: Node, command: str, timeout: float = 180) -> str:
     """The output of a shell command in a node that must succeed."""
     try:
         done = subprocess.run(

@@ -3,8 +3,9 @@
 
 from __future__ import annotations
 
+import itertools
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -43,13 +44,22 @@ class Machine:
         self.started.append(same_disk)
 
 
-def wait(machine: Machine, lab: Instance, monkeypatch: pytest.MonkeyPatch, same_disk: bool = False) -> None:
+def wait(
+    machine: Machine,
+    lab: Instance,
+    monkeypatch: pytest.MonkeyPatch,
+    same_disk: bool = False,
+    answer: Callable[..., str] | None = None,
+    silent: float = 0,
+) -> None:
     machine.console = processes.log_file(lab.folder, "node-1")
     machine.console.parent.mkdir()
-    monkeypatch.setattr(cluster, "SILENT_SECONDS", 0)
+    clock = itertools.count()  # a second passes at each look at it
+    monkeypatch.setattr(cluster.time, "monotonic", lambda: float(next(clock)))
+    monkeypatch.setattr(cluster, "SILENT_SECONDS", silent)
     monkeypatch.setattr(cluster.time, "sleep", lambda _: None)
     monkeypatch.setattr(cluster, "_look", machine.look)
-    monkeypatch.setattr(cluster, "boot_id", lambda *_: machine.boot)
+    monkeypatch.setattr(cluster, "boot_id", answer or (lambda *_: machine.boot))
     monkeypatch.setattr(cluster.processes, "ended", lambda *_: False)
     monkeypatch.setattr(cluster.vm, "ensure", machine.start)
     cluster.wait_ready(lab, Node(1), same_disk)
@@ -80,6 +90,14 @@ def test_a_machine_that_answers_is_left_alone(lab: Instance, monkeypatch: pytest
     machine = Machine({}, {}, {}, {}, READY)
     machine.boot = "this boot"
     wait(machine, lab, monkeypatch)
+    assert machine.started == []
+
+
+def test_a_node_that_reports_is_left_alone(lab: Instance, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also when it is too busy to answer ssh for a while."""
+    machine = Machine(READY, READY, READY, READY)
+    answers = iter(["", "", "", "this boot"])
+    wait(machine, lab, monkeypatch, answer=lambda *_: next(answers), silent=1)
     assert machine.started == []
 
 
