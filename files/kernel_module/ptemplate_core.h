@@ -26,6 +26,16 @@
 /* root and root's group: on OpenShift a pod has an arbitrary user but group 0. */
 #define PTEMPLATE_MODE_DEFAULT 0660
 
+/* What goes wrong with a device, and what is seen of it. */
+enum ptemplate_fault {
+	PTEMPLATE_FAULT_NONE,
+	PTEMPLATE_FAULT_ERROR,	 /* reads and writes fail with EIO */
+	PTEMPLATE_FAULT_HANG,	 /* reads and writes wait */
+	PTEMPLATE_FAULT_CORRUPT, /* each read has one bit wrong; the driver does not notice */
+	PTEMPLATE_FAULT_REMOVED, /* not there */
+	PTEMPLATE_FAULTS
+};
+
 /* What a device holds: @size bytes of data in a buffer of @capacity. Always @size <= @capacity. */
 struct ptemplate_content {
 	unsigned char *data;
@@ -52,6 +62,17 @@ size_t ptemplate_writable(const struct ptemplate_content *content, unsigned long
  * A hole between the old end of the data and @pos reads as zeros, whatever was there before.
  */
 void ptemplate_written(struct ptemplate_content *content, size_t pos, size_t count);
+
+/* Flips one bit of the @count bytes at @pos; doing it twice undoes it. */
+void ptemplate_flip(struct ptemplate_content *content, size_t pos, size_t count);
+
+/* The name of a fault, and the fault of a name, which may end in white space; negative if none. */
+const char *ptemplate_fault_name(enum ptemplate_fault fault);
+int ptemplate_parse_fault(const char *text);
+
+/* PTEMPLATE_HEALTH_... of a device with that fault, as far as the driver can tell, and its name. */
+unsigned int ptemplate_health(enum ptemplate_fault fault);
+const char *ptemplate_health_name(enum ptemplate_fault fault);
 
 /* Replaces the content by @text, as much as fits; true if it had to be cut. */
 bool ptemplate_fill(struct ptemplate_content *content, const char *text);

@@ -8,15 +8,8 @@
  *	hello
  *	# echo world > /dev/ptemplate-0		(replaces the content, as with a file)
  *
- * What read, write and lseek do is told in README.md; the arithmetic is in ptemplate_core.c.
- *
- * Lifetime: devices, their buffers and /dev nodes exist from init to exit. An open file holds the
- * module (file_operations.owner), so no file can outlive them.
- *
- * Locking: ptemplate_device.lock protects what .content holds. It is held while user memory is
- * copied, so that each read sees each write whole or not at all; since such a copy may wait for a
- * page, waiting for the lock can be interrupted by a signal. Everything else is constant once init
- * has returned.
+ * ptemplate.h says what a program can do with them. Here: parameters, init and exit.
+ * ptemplate_driver.h has the structures, their lifetime and the lock rule.
  *
  * Why not miscdevice: Linux 6.1 has 128 dynamic minors (DYNAMIC_MINORS in drivers/char/misc.c) for
  * all drivers of the machine together, and max_dev goes to 1024. A region and a class of our own
@@ -24,18 +17,12 @@
  */
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
 
-#include <linux/cdev.h>
-#include <linux/device.h>
+#include <linux/debugfs.h>
 #include <linux/fs.h>
 #include <linux/module.h>
-#include <linux/mutex.h>
 #include <linux/slab.h>
-#include <linux/uio.h>
 
-#include "ptemplate_core.h"
-#include "ptemplate_probed.h"
-
-#define PTEMPLATE_NAME "ptemplate"
+#include "ptemplate_driver.h"
 
 static int max_dev = PTEMPLATE_DEVICES_DEFAULT;
 module_param(max_dev, int, 0444);
@@ -49,6 +36,10 @@ static char *default_msg = "uninitialised";
 module_param(default_msg, charp, 0444);
 MODULE_PARM_DESC(default_msg,
 		 "What each device holds at first, cut at buffersize (default \"uninitialised\")");
+
+static bool faults;
+module_param(faults, bool, 0444);
+MODULE_PARM_DESC(faults, "Let root make devices fail by debugfs, for tests and drills (default N)");
 
 static unsigned int mode = PTEMPLATE_MODE_DEFAULT;
 
@@ -64,99 +55,6 @@ static const struct kernel_param_ops mode_ops = {
 module_param_cb(mode, &mode_ops, &mode, 0444);
 __MODULE_PARM_TYPE(mode, "uint");
 MODULE_PARM_DESC(mode, "Permissions of the device nodes, read and write bits only (default 0660)");
-
-struct ptemplate_device {
-	struct mutex lock; /* protects what content holds, not its place and capacity */
-	struct ptemplate_content content;
-};
-
-static struct ptemplate_device *devices; /* max_dev of them; the minor number is the index */
-static dev_t first_number;
-static struct cdev *cdev;
-
-static int ptemplate_open(struct inode *inode, struct file *file)
-{
-	struct ptemplate_device *ptdev = &devices[iminor(inode)];
-
-	file->private_data = ptdev;
-	/* As for a regular file: threads that share it do not use one position twice. */
-	file->f_mode |= FMODE_ATOMIC_POS;
-
-	if ((file->f_mode & FMODE_WRITE) && (file->f_flags & O_TRUNC)) {
-		if (mutex_lock_interruptible(&ptdev->lock))
-			return -ERESTARTSYS;
-		ptdev->content.size = 0;
-		mutex_unlock(&ptdev->lock);
-	}
-	return 0;
-}
-
-static ssize_t ptemplate_read_iter(struct kiocb *iocb, struct iov_iter *to)
-{
-	struct ptemplate_device *ptdev = iocb->ki_filp->private_data;
-	struct ptemplate_content *content = &ptdev->content;
-	size_t count, done = 0;
-
-	if (mutex_lock_interruptible(&ptdev->lock))
-		return -ERESTARTSYS;
-	count = ptemplate_readable(content, iocb->ki_pos, iov_iter_count(to));
-	if (count)
-		done = copy_to_iter(content->data + iocb->ki_pos, count, to);
-	mutex_unlock(&ptdev->lock);
-
-	if (count && !done)
-		return -EFAULT;
-	iocb->ki_pos += done;
-	return done;
-}
-
-static ssize_t ptemplate_write_iter(struct kiocb *iocb, struct iov_iter *from)
-{
-	struct ptemplate_device *ptdev = iocb->ki_filp->private_data;
-	struct ptemplate_content *content = &ptdev->content;
-	size_t count, done = 0;
-
-	if (!iov_iter_count(from))
-		return 0;
-
-	if (mutex_lock_interruptible(&ptdev->lock))
-		return -ERESTARTSYS;
-	if (iocb->ki_flags & IOCB_APPEND)
-		iocb->ki_pos = content->size;
-	count = ptemplate_writable(content, iocb->ki_pos, iov_iter_count(from));
-	if (count) {
-		done = copy_from_iter(content->data + iocb->ki_pos, count, from);
-		ptemplate_written(content, iocb->ki_pos, done);
-	}
-	mutex_unlock(&ptdev->lock);
-
-	if (!count)
-		return -ENOSPC;
-	if (!done)
-		return -EFAULT;
-	iocb->ki_pos += done;
-	return done;
-}
-
-static loff_t ptemplate_llseek(struct file *file, loff_t offset, int whence)
-{
-	struct ptemplate_device *ptdev = file->private_data;
-	size_t size;
-
-	if (mutex_lock_interruptible(&ptdev->lock))
-		return -ERESTARTSYS;
-	size = ptdev->content.size;
-	mutex_unlock(&ptdev->lock);
-	return generic_file_llseek_size(file, offset, whence, ptdev->content.capacity, size);
-}
-
-static const struct file_operations ptemplate_fops = {
-	.owner = THIS_MODULE,
-	.open = ptemplate_open,
-	.read_iter = ptemplate_read_iter,
-	.write_iter = ptemplate_write_iter,
-	.llseek = ptemplate_llseek,
-};
 
 #ifdef HAVE_CLASS_DEVNODE_CONST
 static char *ptemplate_devnode(const struct device *dev, umode_t *node_mode)
@@ -174,6 +72,10 @@ static struct class ptemplate_class = {
 	.devnode = ptemplate_devnode,
 };
 
+struct ptemplate_driver ptemplate = {.class = &ptemplate_class};
+static struct cdev *cdev;
+static struct dentry *debugfs;
+
 static void __init check_parameters(void)
 {
 	int wanted_devices = max_dev, wanted_size = buffersize;
@@ -188,65 +90,81 @@ static void __init check_parameters(void)
 	if (ptemplate_check_mode(&mode))
 		pr_warn("mode=0%o is not made of read and write bits (0001 to 0666): using 0%o\n",
 			wanted_mode, mode);
+	if (strlen(default_msg) > buffersize)
+		pr_warn("default_msg is longer than buffersize=%d: cut\n", buffersize);
+	ptemplate.count = max_dev;
+	ptemplate.text = default_msg;
 }
 
 static void free_devices(void)
 {
-	int i;
+	unsigned int i;
 
-	for (i = 0; i < max_dev; i++)
-		kvfree(devices[i].content.data);
-	kvfree(devices);
+	for (i = 0; i < ptemplate.count; i++)
+		kvfree(ptemplate.devices[i].content.data);
+	kvfree(ptemplate.devices);
 }
 
-/* __GFP_RETRY_MAYFAIL: too much fails the load and does not call the OOM killer. */
+static void __init init_device(struct ptemplate_device *ptdev, unsigned int index)
+{
+	ptdev->index = index;
+	mutex_init(&ptdev->plug);
+	mutex_init(&ptdev->io);
+	mutex_init(&ptdev->files_lock);
+	INIT_LIST_HEAD(&ptdev->files);
+	init_waitqueue_head(&ptdev->wait);
+	ptdev->generation = 1; /* odd: not there yet */
+	ptdev->content.capacity = buffersize;
+	/* __GFP_RETRY_MAYFAIL: too much fails the load and does not call the OOM killer. */
+	ptdev->content.data = kvzalloc(buffersize, GFP_KERNEL | __GFP_RETRY_MAYFAIL | __GFP_NOWARN);
+}
+
 static int __init allocate_devices(void)
 {
-	bool cut = false;
-	int i;
+	unsigned int i;
 
-	devices = kvcalloc(max_dev, sizeof(*devices), GFP_KERNEL);
-	if (!devices)
+	ptemplate.devices = kvcalloc(ptemplate.count, sizeof(*ptemplate.devices), GFP_KERNEL);
+	if (!ptemplate.devices)
 		return -ENOMEM;
-	for (i = 0; i < max_dev; i++) {
-		struct ptemplate_content *content = &devices[i].content;
-
-		mutex_init(&devices[i].lock);
-		content->capacity = buffersize;
-		content->data =
-			kvzalloc(buffersize, GFP_KERNEL | __GFP_RETRY_MAYFAIL | __GFP_NOWARN);
-		if (!content->data) {
-			pr_err("no memory for %d devices of %d bytes: got %d\n", max_dev,
+	for (i = 0; i < ptemplate.count; i++) {
+		init_device(&ptemplate.devices[i], i);
+		if (!ptemplate.devices[i].content.data) {
+			pr_err("no memory for %u devices of %d bytes: got %u\n", ptemplate.count,
 			       buffersize, i);
 			free_devices();
 			return -ENOMEM;
 		}
-		cut |= ptemplate_fill(content, default_msg);
 	}
-	if (cut)
-		pr_warn("default_msg is longer than buffersize=%d: cut\n", buffersize);
 	return 0;
 }
 
-static void remove_nodes(int count)
+static void remove_nodes(void)
 {
-	while (count--)
-		device_destroy(&ptemplate_class, first_number + count);
+	unsigned int i;
+
+	for (i = 0; i < ptemplate.count; i++) {
+		struct ptemplate_device *ptdev = &ptemplate.devices[i];
+
+		mutex_lock(&ptdev->plug);
+		ptemplate_disappear(ptdev);
+		mutex_unlock(&ptdev->plug);
+	}
 }
 
 static int __init create_nodes(void)
 {
-	struct device *node;
-	int i;
+	unsigned int i;
+	int err;
 
-	for (i = 0; i < max_dev; i++) {
-		node = device_create(&ptemplate_class, NULL, first_number + i, NULL,
-				     PTEMPLATE_NAME "-%d", i);
-		if (IS_ERR(node)) {
-			pr_err("cannot create /dev/" PTEMPLATE_NAME "-%d: error %ld\n", i,
-			       PTR_ERR(node));
-			remove_nodes(i);
-			return PTR_ERR(node);
+	for (i = 0; i < ptemplate.count; i++) {
+		struct ptemplate_device *ptdev = &ptemplate.devices[i];
+
+		mutex_lock(&ptdev->plug);
+		err = ptemplate_appear(ptdev);
+		mutex_unlock(&ptdev->plug);
+		if (err) {
+			remove_nodes();
+			return err;
 		}
 	}
 	return 0;
@@ -261,10 +179,19 @@ static int __init add_cdev(void)
 		return -ENOMEM;
 	cdev->owner = THIS_MODULE;
 	cdev->ops = &ptemplate_fops;
-	err = cdev_add(cdev, first_number, max_dev);
+	err = cdev_add(cdev, ptemplate.first_number, ptemplate.count);
 	if (err)
 		kobject_put(&cdev->kobj);
 	return err;
+}
+
+/* For people and tests: that it cannot be made must not stop the driver, so nothing is checked. */
+static void __init init_debugfs(void)
+{
+	debugfs = debugfs_create_dir(PTEMPLATE_NAME, NULL);
+	ptemplate_holders_init(debugfs);
+	if (faults)
+		ptemplate_faults_init(debugfs);
 }
 
 static int __init ptemplate_init(void)
@@ -275,12 +202,16 @@ static int __init ptemplate_init(void)
 	err = allocate_devices();
 	if (err)
 		return err;
-	err = alloc_chrdev_region(&first_number, 0, max_dev, PTEMPLATE_NAME);
-	if (err)
+	err = alloc_chrdev_region(&ptemplate.first_number, 0, ptemplate.count, PTEMPLATE_NAME);
+	if (err) {
+		pr_err("no numbers for %u devices: error %d\n", ptemplate.count, err);
 		goto err_devices;
+	}
 	err = class_register(&ptemplate_class);
-	if (err)
+	if (err) {
+		pr_err("cannot create /sys/class/" PTEMPLATE_NAME ": error %d\n", err);
 		goto err_region;
+	}
 	err = create_nodes();
 	if (err)
 		goto err_class;
@@ -290,16 +221,19 @@ static int __init ptemplate_init(void)
 	 * ENXIO.
 	 */
 	err = add_cdev();
-	if (err)
+	if (err) {
+		pr_err("cannot add the character devices: error %d\n", err);
 		goto err_nodes;
+	}
+	init_debugfs();
 	return 0;
 
 err_nodes:
-	remove_nodes(max_dev);
+	remove_nodes();
 err_class:
 	class_unregister(&ptemplate_class);
 err_region:
-	unregister_chrdev_region(first_number, max_dev);
+	unregister_chrdev_region(ptemplate.first_number, ptemplate.count);
 err_devices:
 	free_devices();
 	return err;
@@ -307,10 +241,12 @@ err_devices:
 
 static void __exit ptemplate_exit(void)
 {
+	/* First: it waits for its readers and writers, and lets none in after it. */
+	debugfs_remove_recursive(debugfs);
 	cdev_del(cdev);
-	remove_nodes(max_dev);
+	remove_nodes();
 	class_unregister(&ptemplate_class);
-	unregister_chrdev_region(first_number, max_dev);
+	unregister_chrdev_region(ptemplate.first_number, ptemplate.count);
 	free_devices();
 }
 

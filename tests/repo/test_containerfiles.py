@@ -45,5 +45,5 @@ def test_an_image_of_ours_has_the_collections_version_and_licence(file: Path) ->
 def test_licences_beside_the_containerfiles_are_the_collections() -> None:
     """Each folder builds alone, so each has the text."""
     copies = sorted(ROOT.glob("files/*/licenses/*"))
-    assert len(copies) == 4
+    assert len(copies) == 5
     assert [str(path) for path in copies if path.read_text() != (ROOT / "LICENSES" / path.name).read_text()] == []

@@ -12,6 +12,8 @@ import ctypes
 import errno
 import fcntl
 import os
+import select
+import struct
 import sys
 import threading
 import time
@@ -20,6 +22,10 @@ from functools import partial
 from pathlib import Path
 
 SYSFS = Path("/sys/module/ptemplate_char_dev")
+# Of ptemplate.h; test_header.py compares them.
+IOC_QUERY, IOC_RESET = 0x8040E700, 0xE701
+INFO = struct.Struct("=4I2Q32s")
+FIELDS = ("version", "devices", "index", "health", "capacity", "size", "reserved")
 LIBC = ctypes.CDLL(None, use_errno=True)
 THREADS = 8
 Test = Callable[[], None]
@@ -57,6 +63,15 @@ def opened(path: str, flags: int = os.O_RDWR) -> Iterator[int]:
         yield handle
     finally:
         os.close(handle)
+
+
+def query(handle: int) -> dict[str, int]:
+    values = INFO.unpack(fcntl.ioctl(handle, IOC_QUERY, bytes(INFO.size)))
+    return dict(zip(FIELDS, values, strict=True))
+
+
+def reset(handle: int) -> None:
+    fcntl.ioctl(handle, IOC_RESET)
 
 
 def content(path: str) -> bytes:
@@ -140,6 +155,40 @@ def test_bad_memory_and_unknown_calls_are_refused(path: str, capacity: int) -> N
     expect("content", b"abc", content(path))
 
 
+def test_query_tells_limits(path: str, capacity: int) -> None:
+    Path(path).write_bytes(b"abc")
+    with opened(path, os.O_RDONLY) as handle:
+        wanted = {
+            "version": 1,
+            "devices": int(parameter("max_dev")),
+            "index": int(path.rpartition("-")[2]),
+            "health": 0,
+            "capacity": capacity,
+            "size": 3,
+            "reserved": bytes(32),
+        }
+        expect("query", wanted, query(handle))
+        seen = LIBC.ioctl(handle, ctypes.c_ulong(IOC_QUERY), ctypes.c_void_p(1))
+        expect("query to a bad address", (-1, errno.EFAULT), (seen, ctypes.get_errno()))
+
+
+def test_reset_brings_the_first_content_back(path: str, capacity: int) -> None:
+    with opened(path, os.O_RDWR | os.O_TRUNC) as handle, opened(path, os.O_RDONLY) as reader:
+        os.write(handle, b"other")
+        expect_error("reset by a reader", errno.EBADF, lambda: reset(reader))
+        expect("content", b"other", content(path))
+        reset(handle)
+        expect("content", parameter("default_msg").encode()[:capacity], content(path))
+        expect("the position stays", 5, os.lseek(handle, 0, os.SEEK_CUR))
+
+
+def test_poll_says_ready(path: str, capacity: int) -> None:
+    with opened(path) as handle:
+        poll = select.poll()
+        poll.register(handle, select.POLLIN | select.POLLOUT)
+        expect("poll", [(handle, select.POLLIN | select.POLLOUT)], poll.poll(0))
+
+
 def in_threads(work: Callable[[int], None]) -> None:
     """Runs work(0) … work(7) at a time; the first failure is the test's."""
     failures: list[BaseException] = []
@@ -197,6 +246,9 @@ DEVICE_TESTS = [
     test_seek,
     test_append,
     test_bad_memory_and_unknown_calls_are_refused,
+    test_query_tells_limits,
+    test_reset_brings_the_first_content_back,
+    test_poll_says_ready,
     test_no_read_sees_half_a_write,
     test_threads_that_share_an_open_file_lose_no_record,
 ]
