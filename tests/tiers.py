@@ -118,7 +118,9 @@ def test(extra: list[str]) -> list[Phase]:
 
 def soak(extra: list[str]) -> list[Phase]:
     scenarios = on_lab("every scenario", ["tests/molecule.sh", "--all"], "1 h", "lab up")
-    return [new_lab(), replace(scenarios, minutes=300)]
+    # Ratios: on a machine that does other things they say little, so no test asks for them.
+    bench = on_lab("kernel module bench", make("files/kernel_module", "bench"), "5 min", "every scenario")
+    return [new_lab(), replace(scenarios, minutes=300), bench]
 
 
 TIERS: dict[str, Callable[[list[str]], list[Phase]]] = {

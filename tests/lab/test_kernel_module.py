@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The kernel module in the lab's node, under its distribution's kernel with two processors: suite and benchmark."""
+"""The kernel module in the lab's node, under its distribution's kernel with two processors."""
 
 from __future__ import annotations
 
@@ -67,9 +67,3 @@ def test_suite_and_stress(free_node: None, lab: LabCommand, say: Callable[[str],
             say(f"skipped: {result.name}: {result.skip}")
     for result in stress:
         say(" ".join(result.said))
-
-
-def test_throughput(free_node: None, say: Callable[[str], None]) -> None:
-    for result in in_node("bench"):
-        assert result.passed, result
-        say(f"{result.name}: {' '.join(result.said)}")
