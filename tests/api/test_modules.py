@@ -61,7 +61,7 @@ class Cluster:
             "ANSIBLE_LOAD_CALLBACK_PLUGINS": "1",
             "ANSIBLE_STDOUT_CALLBACK": "ansible.posix.json",
         }
-        done = subprocess.run(argv, env=environment, capture_output=True, text=True, timeout=120, cwd=ROOT)
+        done = subprocess.run(argv, env=environment, capture_output=True, text=True, timeout=600, cwd=ROOT)
         assert done.stdout.startswith("{"), done.stdout + done.stderr
         result: dict[str, Any] = json.loads(done.stdout)["plays"][0]["tasks"][0]["hosts"]["localhost"]
         return result
