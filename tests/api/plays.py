@@ -86,7 +86,7 @@ class Roles:
             "ANSIBLE_CACHE_PLUGIN_CONNECTION": str(self.folder / "facts"),
             "ANSIBLE_INJECT_FACT_VARS": "false",
         }
-        return subprocess.run(argv, env=environment, capture_output=True, text=True, timeout=600, cwd=ROOT)
+        return subprocess.run(argv, env=environment, capture_output=True, text=True, timeout=900, cwd=ROOT)
 
     def _role(self, part: str, **variables: Any) -> Object:
         role, _slash, file = part.partition("/")

@@ -30,7 +30,7 @@ def kube(operators: tuple[Kube, Path]) -> Kube:
 @pytest.fixture
 def subscribed(scene: Scene) -> Object:
     """What a first run writes."""
-    ours = definition("first")
+    ours = definition("first", timeout=60)
     scene.render(ours, "kmm_install", **NOTHING)
     return ours
 
@@ -50,7 +50,7 @@ def labelled(kube: Kube) -> Iterator[list[str]]:
 
 def resolved(kube: Kube) -> None:
     reference = {"apiVersion": PLANS.api, "kind": PLANS.kind, "name": "install-abcde", "namespace": PLACE}
-    status = {"currentCSV": f"{PACKAGE}.v1", "installPlanRef": reference}
+    status = {"currentCSV": f"{PACKAGE}.v1", "installPlanRef": reference, "lastUpdated": "2026-01-01T00:00:00Z"}
     kube.apply(SUBSCRIPTIONS, SUBSCRIPTIONS.new(PACKAGE, PLACE, status=status), "olm", "status")
 
 
