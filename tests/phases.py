@@ -181,6 +181,17 @@ def heartbeat(run: Run, board: Board) -> None:
     board.say(f"  …    {run.phase.name}: {lines[-1][:120] if lines else 'no output yet'}")
 
 
+def overdue(run: Run) -> bool:
+    return time.monotonic() - run.started > run.phase.minutes * 60
+
+
+def hang(run: Run, board: Board) -> str:
+    """Ends a phase whose time is up, so that it is named and the others go on. Its own exit status does not count."""
+    board.say(f"{run.phase.name} hangs: expected an end within {run.phase.minutes:g} min; it is ended now")
+    stop(run)
+    return "failed"
+
+
 def execute(phases: list[Phase], tier: str, board: Board) -> None:
     """Runs all phases; after a failure nothing that stands on it starts, the rest goes on."""
     running: list[Run] = []
@@ -192,11 +203,12 @@ def execute(phases: list[Phase], tier: str, board: Board) -> None:
                 return
             time.sleep(0.1)
             for run in list(running):
-                if run.process.poll() is None:
+                if run.process.poll() is None and not overdue(run):
                     heartbeat(run, board)
-                else:
-                    running.remove(run)
-                    board.results[run.phase.name] = end(run, board)
+                    continue
+                state = hang(run, board) if run.process.poll() is None else ""
+                running.remove(run)
+                board.results[run.phase.name] = end(run, board, state)
     except KeyboardInterrupt:
         board.say(f"told to end, with {', '.join(run.phase.name for run in running) or 'nothing'} running")
         for run in running:

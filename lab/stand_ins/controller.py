@@ -36,9 +36,11 @@ def definitions(name: str) -> list[Object]:
     return items
 
 
-def install_definitions(kube: Kube, name: str, manager: str) -> None:
+def install_definitions(kube: Kube, name: str, manager: str, labels: dict[str, str] | None = None) -> None:
     wanted = definitions(name)
     for definition in wanted:
+        if labels:
+            definition["metadata"]["labels"] = labels
         kube.apply(CRDS, definition, manager)
     served(kube, wanted)
 
@@ -147,9 +149,10 @@ class Controller:
         retry: float | None = None
         while True:
             self._wake.wait(retry or self.resync)
-            if self._stop.wait(SETTLE_SECONDS):
-                return
+            self._stop.wait(SETTLE_SECONDS)
             self._wake.clear()
+            if self._stop.is_set():  # asked after the clear: stop() sets it before it wakes us, so no wake is lost
+                return
             if not all(store.synced for store in self._stores):
                 continue
             self._troubles.clear()

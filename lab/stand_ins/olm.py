@@ -109,9 +109,11 @@ class Olm(Controller):
         namespace = plan["metadata"]["namespace"]
         for csv in plan["spec"]["clusterServiceVersionNames"]:
             package = _package(csv)
-            install_definitions(self.kube, package.definitions, MANAGER)
+            # OLM's label of all that belongs to an operator, its definitions too, which stay when it goes.
+            component = {f"operators.coreos.com/{f'{package.name}.{namespace}'[:63]}": ""}
+            install_definitions(self.kube, package.definitions, MANAGER, component)
             wanted = CSVS.new(csv, namespace, spec=csv_spec(package, definitions(package.definitions)))
-            wanted["metadata"]["labels"] = {f"operators.coreos.com/{package.name}.{namespace}"[:63]: ""}
+            wanted["metadata"]["labels"] = component
             self._csvs.put(self.kube.apply(CSVS, wanted, MANAGER))
         condition = {"type": "Installed", "status": "True"}
         self._status(self._plans, plan, status | {"phase": "Complete", "conditions": [condition]})

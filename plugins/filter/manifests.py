@@ -20,7 +20,7 @@ options:
   stages:
     description:
       - One stage or a list of them. V(namespace), V(nfd_install), V(nfd), V(kmm_install), V(kmm), V(device_plugin),
-        V(consumer), V(operator), V(monitoring).
+        V(consumer), V(operator), V(monitoring); V(nfd_installed), V(kmm_installed) for a teardown.
     type: list
     elements: str
     required: true

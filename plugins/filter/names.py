@@ -32,7 +32,8 @@ def driver_image(definition: Json) -> str:
 
 
 def expected_nodes(definition: Json, facts: Json) -> t.List[str]:
-    return _names.matching(definition, facts["nodes"])
+    """Neither driver nor plugin goes on a node that is cordoned, tainted or not ready."""
+    return _names.matching(definition, (node for node in facts["nodes"] if node["ready"] and node["schedulable"]))
 
 
 def version_label_off(definition: Json, nodes: t.Iterable[Json]) -> t.List[Json]:

@@ -42,20 +42,49 @@ def removable(objects: t.Sequence[Json], facts: Json) -> t.List[Json]:
 
 
 def uninstalled(
-    install: t.Sequence[Json], users: t.Sequence[Json], csvs: t.Sequence[Json], shared: t.Sequence[Json]
+    install: t.Sequence[Json],
+    users: t.Sequence[Json],
+    csvs: t.Sequence[Json],
+    shared: t.Sequence[Json],
+    definitions: t.Sequence[str] = (),
 ) -> t.List[Json]:
     """What goes with an accelerator of an operator that it uses, in the order in which it was made.
 
     While somebody else uses the operator that is our own record, and otherwise everything: install, the definitions
-    that OLM leaves behind, its ClusterServiceVersions, and the shared objects of the operator's API.
+    that OLM leaves behind, its ClusterServiceVersions, and the shared objects of the operator's API. definitions: their
+    names as OLM's label tells them, also where an earlier teardown got as far as the ClusterServiceVersions.
     """
     if users:
         return [item for item in [*install, *shared] if item["kind"] == "ConfigMap"]
     owned = [crd["name"] for csv in csvs for crd in csv["spec"].get("customresourcedefinitions", {}).get("owned") or []]
-    crds = [{"apiVersion": "apiextensions.k8s.io/v1", "kind": CRD, "metadata": {"name": name}} for name in owned]
+    crds = [
+        {"apiVersion": "apiextensions.k8s.io/v1", "kind": CRD, "metadata": {"name": name}}
+        for name in dict.fromkeys([*owned, *(definitions if install else ())])
+    ]
     # The Subscription goes before what it would have installed again.
     subscriptions = [item for item in install if item["kind"] == "Subscription"]
     return [*(item for item in install if item not in subscriptions), *crds, *csvs, *subscriptions, *shared]
+
+
+def not_gone(result: Json, timeout: int) -> str:
+    """Why kubernetes.core.k8s did not delete an object: what, expected, seen, next step."""
+    said, item = result.get("msg") or "it cannot be deleted", result.get("result") or {}
+    again = "then run the play again, it goes on from here"
+    metadata = item.get("metadata") or {}
+    if not metadata.get("name"):  # it was refused, not held
+        return f"{said}; next: mend that, {again}"
+    held = ", ".join(metadata.get("finalizers") or []) or "none"
+    place = f"-n {metadata['namespace']} " if metadata.get("namespace") else ""
+    look = f"kubectl {place}get {item['kind'].lower()} {metadata['name']} -o yaml"
+    if item["kind"] == "Module":
+        look += (
+            "; KMM unloads a driver when no pod holds a device, and on ready nodes only: "
+            "kubectl get nodemodulesconfigs -o yaml; kubectl get pods -A -o wide"
+        )
+    return (
+        f"{said}; expected {title(item)} to be gone with its pods within {timeout} s; seen it there, "
+        f"finalizers {held}; next: {look}; {again}"
+    )
 
 
 def title(item: Json) -> str:
@@ -81,6 +110,7 @@ def _key(item: Json) -> t.Tuple[str, str, str]:
 class FilterModule:
     def filters(self) -> t.Dict[str, t.Callable[..., t.Any]]:
         return {
+            "not_gone": not_gone,
             "removable": removable,
             "sendable": sendable,
             "title": title,

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import math
-import re
+import threading
 import time
 import typing as t
 from urllib.parse import urlencode
@@ -18,12 +18,21 @@ from urllib.parse import urlencode
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.ecosystem_edge.accelerator.plugins.module_utils import _cluster_discovery as discovery
 from ansible_collections.ecosystem_edge.accelerator.plugins.module_utils._cluster_discovery import Resource
+from ansible_collections.ecosystem_edge.accelerator.plugins.module_utils._cluster_errors import (
+    ClusterError,
+    Expired,
+    Refused,
+    Unreachable,
+    refused,
+    unreachable,
+)
 from ansible_collections.kubernetes.core.plugins.module_utils.args_common import AUTH_ARG_SPEC
 from ansible_collections.kubernetes.core.plugins.module_utils.k8s import client as k8s_client
 from ansible_collections.kubernetes.core.plugins.module_utils.k8s.core import AnsibleK8SModule
 
 try:
     import urllib3
+    import yaml
     from kubernetes.client.rest import RESTClientObject
     from kubernetes.config import ConfigException
 except ImportError:  # AnsibleK8SModule reports it, with the package's name
@@ -34,31 +43,15 @@ if t.TYPE_CHECKING:
 
 Json = t.Dict[str, t.Any]
 
+# The API server leaves the contents out; one that cannot answers with all.
+METADATA = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1,application/json"
+
 CONNECT_TIMEOUT = 10  # seconds
 READ_TIMEOUT = 60
 PAGE = 500  # objects a list request
 WATCH_TIMEOUT = 240  # seconds after which the server ends a watch, and we start the next
-
-
-class ClusterError(Exception):
-    """The cluster cannot be reached, or it refused. The text is for the user."""
-
-
-class Refused(ClusterError):
-    """The API server answered with an error status."""
-
-    def __init__(self, message: str, status: int, body: str) -> None:
-        super().__init__(message)
-        self.status = status
-        self.body = body
-
-
-class Unreachable(ClusterError):
-    """No answer from the API server: it may be back soon."""
-
-
-class Expired(ClusterError):
-    """The watch's resource version is too old: list again."""
+TRIES = 10  # one a second, while the server says that it has no time, or that a kind is only just coming
+LISTS = 3  # beginnings of a list whose pages expire before the last is read
 
 
 class Api:
@@ -67,12 +60,15 @@ class Api:
     def __init__(self, configuration: t.Any, headers: t.Mapping[str, t.Any] | None = None) -> None:
         self.server: str = configuration.host
         self.requests = 0
+        self._counting = threading.Lock()
         self._configuration = configuration
         self._headers = dict(headers or {})
         self._pool = RESTClientObject(configuration).pool_manager
 
-    def get(self, path: str, accept: str = "application/json", **query: t.Any) -> Json:
-        return self._json("GET", path, query, accept=accept)
+    def get(
+        self, path: str, accept: str = "application/json", read_timeout: float = READ_TIMEOUT, **query: t.Any
+    ) -> Json:
+        return self._json("GET", path, query, accept=accept, read_timeout=read_timeout)
 
     def post(self, path: str, body: Json) -> Json:
         return self._json("POST", path, {}, body=body)
@@ -82,6 +78,14 @@ class Api:
 
     def pages(self, path: str, **query: t.Any) -> t.Tuple[t.List[Json], str]:
         """All items of a list and its resource version; read in pages, so that no answer is huge."""
+        for _again in range(LISTS - 1):
+            try:
+                return self._pages(path, query)
+            except Expired:
+                continue
+        return self._pages(path, query)
+
+    def _pages(self, path: str, query: Json) -> t.Tuple[t.List[Json], str]:
         items: list[Json] = []
         token = ""
         while True:
@@ -123,21 +127,28 @@ class Api:
                 found.update(discovery.aggregated(answer))
             else:
                 for prefix, group_version in discovery.unaggregated(answer):
-                    found[group_version] = discovery.resources(group_version, self.get(f"{prefix}/{group_version}"))
+                    # 503: what serves the group, of metrics for example, is out of order.
+                    found[group_version] = self._resources(f"{prefix}/{group_version}", group_version, (404, 503))
         return found
 
     def discover_one(self, api_version: str) -> t.List[Resource]:
-        """The resources of one group/version, which need not be served."""
+        """The resources of one group/version, which need not be served.
+
+        An API server that has just started says 503 of what it does not know yet, and that is no absence.
+        """
         root = "apis" if "/" in api_version else "api"
+        return self._resources(f"/{root}/{api_version}", api_version, (404,))
+
+    def _resources(self, path: str, api_version: str, none: t.Tuple[int, ...]) -> t.List[Resource]:
         try:
-            return discovery.resources(api_version, self.get(f"/{root}/{api_version}"))
+            return discovery.resources(api_version, self.get(path))
         except Refused as error:
-            if error.status in (404, 503):  # 503: the group is registered, its schema not yet built
+            if error.status in none:
                 return []
             raise
 
     def _json(self, method: str, path: str, query: Json, **options: t.Any) -> Json:
-        response = self._send(method, path, query, **options)
+        response = self._patiently(method, path, query, **options)
         try:
             return json.loads(_read(response, self.server))
         except ValueError:
@@ -145,6 +156,17 @@ class Api:
                 f"{self.server}{path} did not answer with JSON: expected a Kubernetes API server there; "
                 f"next: curl -k {self.server}/version"
             ) from None
+
+    def _patiently(self, method: str, path: str, query: Json, **options: t.Any) -> t.Any:
+        """429 means that nothing has been done, so any request may be repeated."""
+        for _again in range(TRIES - 1):
+            try:
+                return self._send(method, path, query, **options)
+            except Refused as error:
+                if error.status != 429:
+                    raise
+            pause(1)
+        return self._send(method, path, query, **options)
 
     def _send(
         self,
@@ -156,7 +178,8 @@ class Api:
         content_type: str = "application/json",
         read_timeout: float = READ_TIMEOUT,
     ) -> t.Any:
-        self.requests += 1
+        with self._counting:
+            self.requests += 1
         wanted = {key: value for key, value in query.items() if value not in (None, "", [])}
         url = f"{self.server}{path}" + (f"?{urlencode(wanted)}" if wanted else "")
         options = {
@@ -171,7 +194,8 @@ class Api:
         except (urllib3.exceptions.HTTPError, OSError) as error:
             raise unreachable(self.server, error) from error
         if response.status >= 300:
-            raise refused(self.server, method, path, response.status, _read(response, self.server))
+            refusal = refused(self.server, method, path, response.status, _read(response, self.server))
+            raise Expired(str(refusal)) if response.status == 410 else refusal
         return response
 
     def _request(self, method: str, url: str, options: Json) -> t.Any:
@@ -214,43 +238,6 @@ def _lines(response: t.Any, server: str) -> Iterator[bytes]:
         raise unreachable(server, error) from error
 
 
-def unreachable(server: str, error: BaseException) -> ClusterError:
-    """One message for whatever kept an answer from coming."""
-    reason = str(getattr(error, "reason", None) or error)
-    reason = re.sub(r"^(<.*?>|HTTPS?Connection\(.*?\)): ", "", reason)  # urllib3 puts the connection first
-    if "CERTIFICATE_VERIFY_FAILED" in reason or isinstance(error, urllib3.exceptions.SSLError):
-        return ClusterError(
-            f"the certificate of {server} cannot be verified: {reason}; next: give the cluster's CA with ca_cert "
-            f"(K8S_AUTH_SSL_CA_CERT) or in the kubeconfig; see it with: openssl s_client -showcerts -connect "
-            f"{server.split('://')[-1]}"
-        )
-    return Unreachable(
-        f"the cluster at {server} cannot be reached: {reason}; is this the right cluster, and is it running; "
-        f"next: kubectl --server {server} version"
-    )
-
-
-def refused(server: str, method: str, path: str, status: int, body: str) -> Refused:
-    """One message for an error status; the API server's own text names user, verb and resource."""
-    try:
-        said = json.loads(body).get("message") or body
-    except (ValueError, AttributeError):
-        said = body.strip()[:300]
-    if status == 401:
-        message = (
-            f"{server} does not know who asks ({method} {path}: {said}): the token or certificate is missing, "
-            "expired or from another cluster; next: kubectl auth whoami"
-        )
-    elif status == 403:
-        message = (
-            f"{server} forbids {method} {path}: {said}; "
-            "next: ask for that permission, or check who you are: kubectl auth whoami"
-        )
-    else:
-        message = f"{server} answered {method} {path} with {status}: {said}"
-    return Refused(message, status, body)
-
-
 def cluster_module(argument_spec: Json, **kwargs: t.Any) -> AnsibleK8SModule:
     """An Ansible module with kubernetes.core's authentication options."""
     return AnsibleK8SModule(
@@ -269,12 +256,12 @@ def connect(module: AnsibleK8SModule) -> Api:
     auth = k8s_client._create_auth_spec(module)
     try:
         return Api(k8s_client._create_configuration(auth), k8s_client._create_headers(module))
-    except (ConfigException, OSError, TypeError, ValueError) as error:
+    except (ConfigException, OSError, TypeError, ValueError, yaml.YAMLError) as error:
         config = auth.get("kubeconfig")
         where = f" with kubeconfig {config}" if isinstance(config, str) else ""
         raise ClusterError(
-            f"no way to log in to a cluster{where}: {error}; next: give kubeconfig (K8S_AUTH_KUBECONFIG), "
-            "or host and api_key (K8S_AUTH_HOST, K8S_AUTH_API_KEY)"
+            f"no way to log in to a cluster{where}: {' '.join(str(error).split())}; next: give kubeconfig "
+            "(K8S_AUTH_KUBECONFIG), or host and api_key (K8S_AUTH_HOST, K8S_AUTH_API_KEY)"
         ) from error
 
 
@@ -283,4 +270,15 @@ def pause(seconds: float) -> None:
     time.sleep(seconds)
 
 
-__all__ = ("Api", "ClusterError", "Expired", "Refused", "Resource", "Unreachable", "cluster_module", "connect", "pause")
+__all__ = (
+    "METADATA",
+    "Api",
+    "ClusterError",
+    "Expired",
+    "Refused",
+    "Resource",
+    "Unreachable",
+    "cluster_module",
+    "connect",
+    "pause",
+)

@@ -13,6 +13,8 @@ NFD_APIS = (("nfd.openshift.io/v1", "NodeFeatureDiscovery"), ("nfd.k8s-sigs.io/v
 KMM_API = ("kmm.sigs.x-k8s.io/v1beta1", "Module")
 OLM_API = ("operators.coreos.com/v1alpha1", "Subscription")
 GROUP_API = ("operators.coreos.com/v1", "OperatorGroup")
+CSV_API = ("operators.coreos.com/v1alpha1", "ClusterServiceVersion")
+CRD_API = ("apiextensions.k8s.io/v1", "CustomResourceDefinition")
 NAMESPACE_API = ("v1", "Namespace")
 NODE_API = ("v1", "Node")
 OPENSHIFT_API = ("config.openshift.io/v1", "ClusterVersion")
@@ -95,6 +97,17 @@ def namespaces(items: t.Iterable[Json]) -> t.Dict[str, t.Optional[str]]:
     return {item["metadata"]["name"]: (item["metadata"].get("labels") or {}).get(MANAGED_BY) for item in items}
 
 
+def going(items: t.Iterable[Json]) -> t.List[str]:
+    """The names of those that are being deleted."""
+    return [item["metadata"]["name"] for item in items if item["metadata"].get("deletionTimestamp")]
+
+
+def phase(csvs: t.Iterable[Json]) -> t.Optional[str]:
+    """How far OLM is with an operator; while it upgrades one there are two."""
+    found = {(csv.get("status") or {}).get("phase") or "Pending" for csv in csvs}
+    return "Succeeded" if "Succeeded" in found else min(found, default=None)
+
+
 def namespace(items: t.Iterable[Json], name: t.Optional[str]) -> t.Optional[Json]:
     """What is written on the accelerator's namespace; None when it is not there."""
     found = next((item["metadata"] for item in items if item["metadata"]["name"] == name), None)
@@ -139,12 +152,14 @@ def no_candidates(server: str, labels: t.Mapping[str, str], nodes: t.Sequence[Js
 
 __all__ = (
     "candidates",
+    "going",
     "kernels",
     "namespace",
     "namespaces",
     "nfd",
     "no_candidates",
     "operator_group",
+    "phase",
     "served",
     "subscription",
 )

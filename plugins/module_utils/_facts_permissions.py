@@ -11,7 +11,11 @@ from ansible_collections.ecosystem_edge.accelerator.plugins.module_utils._facts 
     OPENSHIFT_API,
     served,
 )
-from ansible_collections.ecosystem_edge.accelerator.plugins.module_utils._manifests import render
+from ansible_collections.ecosystem_edge.accelerator.plugins.module_utils._manifests import (
+    awaited,
+    operators_of_ours,
+    render,
+)
 from ansible_collections.ecosystem_edge.accelerator.plugins.module_utils._ownership import IMAGES, kept_queries
 
 Json = t.Dict[str, t.Any]
@@ -28,6 +32,7 @@ PRUNED = {  # where the roles look for what is no longer wanted, one group a loo
     "playbook": (("device_plugin", "consumer"), ("monitoring",)),
 }
 OLM_GROUP = OLM_API[0].rpartition("/")[0]
+OF_AN_INSTALL = ("subscriptions", "installplans", "clusterserviceversions")
 
 
 class Need(t.NamedTuple):
@@ -79,18 +84,44 @@ def needs(definition: Json, facts: Json) -> t.List[Need]:
             for item in render("operator", definition, facts, IMAGES):
                 place = item["metadata"].get("namespace")
                 add(["get", "delete"], group_of(item["apiVersion"]), [plural(item["kind"])], place)
+    return list(dict.fromkeys([*found, *_to_read(definition, facts)]))
+
+
+def _to_read(definition: Json, facts: Json) -> t.Iterator[Need]:
+    """For the facts, and for the waits while OLM installs."""
     if served(facts["apis"], OLM_API):
-        add(["list"], OLM_GROUP, ["subscriptions", "operatorgroups"])
-    for item in items:
-        if item["kind"] == "Subscription":
-            add(
-                ["list", "watch"], OLM_GROUP, ["subscriptions", "clusterserviceversions"], item["metadata"]["namespace"]
-            )
+        yield from (Need("list", OLM_GROUP, resource) for resource in ("subscriptions", "operatorgroups"))
+    for component in ("nfd", "kmm"):
+        place = awaited(definition, facts, component).get("namespace")
+        for resource in OF_AN_INSTALL if place else ():
+            yield from (Need(verb, OLM_GROUP, resource, place) for verb in ("list", "watch"))
+    for place, _label in operators_of_ours(definition, facts).values():
+        yield Need("list", OLM_GROUP, "clusterserviceversions", place)
+        yield Need("list", "apiextensions.k8s.io", "customresourcedefinitions")
     if served(facts["apis"], OPENSHIFT_API):
-        add(["get"], group_of(OPENSHIFT_API[0]), ["clusterversions"])
+        yield Need("get", group_of(OPENSHIFT_API[0]), "clusterversions")
     if served(facts["apis"], NFD_APIS[0]):
-        add(["list"], group_of(NFD_APIS[0][0]), [plural(NFD_APIS[0][1])])
-    return list(dict.fromkeys(found))
+        yield Need("list", group_of(NFD_APIS[0][0]), plural(NFD_APIS[0][1]))
+
+
+def grants(definition: Json, facts: Json) -> t.List[t.Tuple[Need, t.List[Need]]]:
+    """Who writes a role has to hold what it grants, or may escalate: that need and those, for each role."""
+    items = [item for stage in STAGES[definition["managed_by"]] for item in render(stage, definition, facts, IMAGES)]
+    found = []
+    for item in items:
+        if item["kind"] in ("Role", "ClusterRole"):
+            place = item["metadata"].get("namespace")
+            escalate = Need("escalate", group_of(item["apiVersion"]), plural(item["kind"]), place)
+            found.append((escalate, [need for rule in item["rules"] for need in _granted(rule, place)]))
+    return found
+
+
+def _granted(rule: Json, place: t.Optional[str]) -> t.List[Need]:
+    """A right on certain names cannot be asked for as easily; there is one, to bind OpenShift's own role."""
+    if rule.get("resourceNames"):
+        return []
+    pairs = [(group, resource) for group in rule["apiGroups"] for resource in rule["resources"]]
+    return [Need(verb, group, resource, place) for group, resource in pairs for verb in rule["verbs"]]
 
 
 def group_of(api_version: str) -> str:
@@ -185,4 +216,14 @@ def denied_message(server: str, denied: t.Sequence[Need]) -> str:
     )
 
 
-__all__ = ("Need", "access_review", "denied_message", "everything_review", "needs", "plural", "rules_review", "settle")
+__all__ = (
+    "Need",
+    "access_review",
+    "denied_message",
+    "everything_review",
+    "grants",
+    "needs",
+    "plural",
+    "rules_review",
+    "settle",
+)

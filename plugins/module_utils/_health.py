@@ -173,10 +173,14 @@ def entry(node: Json, plugin: t.Optional[Plugin], report: t.Optional[Report], ru
 
 
 def well(entries: t.Sequence[Json], expected_nodes: t.Optional[int]) -> bool:
-    """Whether every node is well, and there are enough; no node at all is never well."""
+    """Whether every node is well, and there are enough; no node at all is never well.
+
+    Where it is known how many there should be, one that is not ready beside these is no reason to wait for it.
+    """
     least = 1 if expected_nodes is None else expected_nodes
+    fine = FINE if expected_nodes is None else (*FINE, "node_not_ready")
     usable = [one for one in entries if one["verdict"] == "ok"]
-    return len(usable) >= max(1, least) and all(one["verdict"] in FINE for one in entries)
+    return len(usable) >= max(1, least) and all(one["verdict"] in fine for one in entries)
 
 
 def table(entries: t.Sequence[Json]) -> str:

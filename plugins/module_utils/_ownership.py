@@ -52,7 +52,6 @@ def widest(definition: Json) -> Json:
         "consumer": consumer,
         "device_plugin": {**definition["device_plugin"], "deploy": "own"},
         "monitoring": {**definition["monitoring"], "enabled": True},
-        **{operator: {**definition[operator], "install": True} for operator in USER_KINDS},
     }
 
 
@@ -92,10 +91,14 @@ def kept_queries(definition: Json, facts: Json, stages: t.Sequence[str]) -> t.Li
 def surplus(
     found: t.Iterable[Json], definition: Json, facts: Json, stages: t.Sequence[str], wanted: t.Iterable[Json]
 ) -> t.List[Json]:
-    """What of the found is no longer wanted, in the order in which it is made."""
+    """What of the found is no longer wanted, in the order in which it is made; what is made no more, last."""
     order = [_form(item) for item in _widest_objects(definition, facts, stages)]
     keys = {key(item) for item in wanted}
-    return sorted((item for item in found if key(item) not in keys), key=lambda item: order.index(_form(item)))
+
+    def place(item: Json) -> int:
+        return order.index(_form(item)) if _form(item) in order else len(order)
+
+    return sorted((item for item in found if key(item) not in keys), key=place)
 
 
 def _form(item: Json) -> t.Tuple[str, t.Optional[str]]:

@@ -114,10 +114,12 @@ ansible_facts:
           description:
             - "Node Feature Discovery: its newest served C(api) or null, C(instances) as namespace/name, C(namespace) of
               the first."
+            - "Where this collection installed it: C(phase) of its ClusterServiceVersion, null without one, and
+              C(definitions), the names of the CRDs that came with it."
           type: dict
           returned: success
         kmm:
-          description: "Kernel Module Management: its C(api) or null."
+          description: "Kernel Module Management: its C(api) or null, C(phase) and C(definitions) as of C(nfd)."
           type: dict
           returned: success
         olm:
@@ -131,6 +133,11 @@ ansible_facts:
           type: dict
           returned: success
           sample: {"default": null, "ptemplate": "accelerator-playbook"}
+        namespaces_going:
+          description: Names of the namespaces that are being deleted.
+          type: list
+          elements: str
+          returned: success
         namespace:
           description: "C(labels) and C(annotations) of the accelerator's namespace; null when it is not there."
           type: dict
@@ -156,12 +163,11 @@ import typing as t
 from ansible_collections.ecosystem_edge.accelerator.plugins.module_utils import _facts as facts
 from ansible_collections.ecosystem_edge.accelerator.plugins.module_utils import _facts_permissions as permissions
 from ansible_collections.ecosystem_edge.accelerator.plugins.module_utils._cluster import (
-    Api,
     ClusterError,
-    Refused,
     cluster_module,
     connect,
 )
+from ansible_collections.ecosystem_edge.accelerator.plugins.module_utils._facts_read import Reader, denied
 from ansible_collections.ecosystem_edge.accelerator.plugins.module_utils._manifests import obstacles
 
 Json = t.Dict[str, t.Any]
@@ -177,75 +183,6 @@ def argument_spec() -> Json:
     }
 
 
-class Reader:
-    """Reads the cluster. When permissions are checked afterwards, what may not be read is first taken for empty."""
-
-    def __init__(self, api: Api, lenient: bool) -> None:
-        self.api = api
-        self._lenient = lenient
-        self.served = api.discover()
-        self.apis = {name: sorted({r.kind for r in found}) for name, found in sorted(self.served.items())}
-
-    def items(self, wanted: t.Tuple[str, str]) -> t.List[Json]:
-        """All objects of a kind; none where it is not served."""
-        found = [resource for resource in self.served.get(wanted[0], ()) if resource.kind == wanted[1]]
-        try:
-            return self.api.pages(found[0].path())[0] if found else []
-        except Refused as error:
-            if error.status == 403 and self._lenient:
-                return []
-            raise
-
-    def openshift_version(self) -> t.Optional[str]:
-        """The release that the cluster is at or goes to; None elsewhere."""
-        if not facts.served(self.apis, facts.OPENSHIFT_API):
-            return None
-        try:
-            version = self.api.get("/apis/config.openshift.io/v1/clusterversions/version")
-        except Refused as error:
-            if error.status == 404:  # the API may be there for other software's sake
-                return None
-            if error.status == 403 and self._lenient:
-                return "unknown"
-            raise
-        return version.get("status", {}).get("desired", {}).get("version") or "unknown"
-
-    def facts(self, nodes: t.List[Json], namespace: t.Optional[str]) -> Json:
-        release, namespaces = self.openshift_version(), self.items(facts.NAMESPACE_API)
-        return {
-            "platform": "openshift" if release else "kubernetes",
-            "server": self.api.server,
-            "kubernetes_version": self.api.get("/version")["gitVersion"],
-            "openshift_version": release,
-            "apis": self.apis,
-            "nodes": nodes,
-            "kernels": facts.kernels(nodes),
-            "nfd": facts.nfd(self.apis, self.items(facts.NFD_APIS[0])),
-            "kmm": {"api": facts.KMM_API[0] if facts.served(self.apis, facts.KMM_API) else None},
-            "olm": {
-                "present": facts.served(self.apis, facts.OLM_API),
-                "subscriptions": [facts.subscription(item) for item in self.items(facts.OLM_API)],
-                "operator_groups": [facts.operator_group(item) for item in self.items(facts.GROUP_API)],
-            },
-            "namespaces": facts.namespaces(namespaces),
-            "namespace": facts.namespace(namespaces, namespace),
-        }
-
-
-def denied(api: Api, definition: Json, found: Json) -> t.List[permissions.Need]:
-    """What the play needs and may not do: one request for an administrator, a handful for others."""
-
-    def allowed(review: Json) -> bool:
-        return api.post("/apis/authorization.k8s.io/v1/selfsubjectaccessreviews", review)["status"]["allowed"]
-
-    if allowed(permissions.everything_review()):
-        return []
-    namespace = definition["namespace"]
-    rules = api.post("/apis/authorization.k8s.io/v1/selfsubjectrulesreviews", permissions.rules_review(namespace))
-    sure, unknown = permissions.settle(permissions.needs(definition, found), namespace, rules["status"])
-    return sure + [need for need in unknown if not allowed(permissions.access_review(need))]
-
-
 def run(module: t.Any) -> None:
     params = module.params
     definition = dict(params["definition"] or {})
@@ -256,6 +193,8 @@ def run(module: t.Any) -> None:
     nodes = reader.items(facts.NODE_API)
     candidates = facts.candidates(nodes, labels)
     result = {**reader.facts(candidates, definition.get("namespace")), "denied": None}
+    if params["definition"]:
+        result.update(reader.operators(definition, result))
     if params["check_permissions"]:
         lacking = denied(api, definition, result)
         if lacking:

@@ -36,7 +36,9 @@ options:
     description: How many devices each node should have. Without it, at least one.
     type: int
   expected_nodes:
-    description: How many nodes should have devices. Without it, at least one.
+    description:
+      - How many nodes should have devices. Without it, every node that is there, and at least one.
+      - With it, a node that is not ready is no fault as long as so many others are well.
     type: int
   plugin_labels:
     description: Labels of the device plugin's pods.

@@ -64,7 +64,6 @@ from ansible_collections.ecosystem_edge.accelerator.plugins.module_utils._cluste
     Api,
     ClusterError,
     Refused,
-    Unreachable,
     cluster_module,
     connect,
     pause,
@@ -115,9 +114,9 @@ def clear(api: Api, resource: str, timeout: float) -> t.List[str]:
         now = time.monotonic()
         try:
             left = holders(api.pages("/api/v1/nodes")[0], resource)
-        except (Unreachable, Refused) as error:
+        except ClusterError as error:
             # A restart or an overload in these minutes is no reason to give up; one at the first word is.
-            if not answered or not _passing(error) or now - start > timeout:
+            if not answered or not error.passing or now - start > timeout:
                 raise
             quiet_since = now
             pause(PERIOD)
@@ -136,16 +135,12 @@ def clear(api: Api, resource: str, timeout: float) -> t.List[str]:
         pause(PERIOD)
 
 
-def _passing(error: ClusterError) -> bool:
-    return not isinstance(error, Refused) or error.status == 429 or error.status >= 500
-
-
 def _try_remove(api: Api, name: str, resource: str) -> None:
     """What could not be done now is done in the next round."""
     try:
         remove(api, name, resource)
-    except (Unreachable, Refused) as error:
-        if not _passing(error):
+    except ClusterError as error:
+        if not error.passing:
             raise
 
 

@@ -68,20 +68,15 @@ requests:
 import typing as t
 
 from ansible_collections.ecosystem_edge.accelerator.plugins.module_utils._cluster import (
+    METADATA,
     Api,
     ClusterError,
-    Refused,
     Resource,
     cluster_module,
     connect,
-    pause,
 )
 
 Json = t.Dict[str, t.Any]
-
-# The API server leaves the contents out; one that cannot answers with all.
-ACCEPT = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1,application/json"
-TRIES = 15  # one a second: a kind whose definition has just come is answered with 429 for a while
 
 
 def argument_spec() -> Json:
@@ -101,17 +96,6 @@ def brief(query: Json, item: Json) -> Json:
     return {"apiVersion": query["api_version"], "kind": query["kind"], "metadata": metadata}
 
 
-def listed(api: Api, path: str, selector: str) -> t.List[Json]:
-    for left in reversed(range(TRIES)):
-        try:
-            return api.pages(path, accept=ACCEPT, labelSelector=selector)[0]
-        except Refused as error:
-            if error.status != 429 or not left:
-                raise
-            pause(1)
-    return []
-
-
 def objects(api: Api, queries: t.Iterable[Json]) -> t.List[Json]:
     served: dict[str, list[Resource]] = {}
     found = []
@@ -122,7 +106,8 @@ def objects(api: Api, queries: t.Iterable[Json]) -> t.List[Json]:
         resource = next((one for one in served[version] if one.kind == query["kind"]), None)
         if resource:
             selector = ",".join(query["label_selectors"])
-            found += [brief(query, item) for item in listed(api, resource.path(query["namespace"]), selector)]
+            items, _version = api.pages(resource.path(query["namespace"]), accept=METADATA, labelSelector=selector)
+            found += [brief(query, item) for item in items]
     return found
 
 

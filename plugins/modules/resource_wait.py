@@ -79,6 +79,13 @@ options:
   pods_namespace:
     description: The namespace of O(pods). Without it, O(namespace).
     type: str
+  settle:
+    description:
+      - Seconds for which O(until) has to go on holding for the same objects. For objects of which nobody knows
+        beforehand how many there will be, so that the first one is not taken for all.
+      - What has not settled when O(timeout) is over is no failure.
+    type: int
+    default: 0
   show:
     description: A JMESPath expression over one object; its value stands for the object in messages.
     type: str
@@ -197,6 +204,7 @@ from ansible_collections.ecosystem_edge.accelerator.plugins.module_utils._cluste
     connect,
 )
 from ansible_collections.ecosystem_edge.accelerator.plugins.module_utils._wait_pods import Pods
+from ansible_collections.ecosystem_edge.accelerator.plugins.module_utils._wait_rules import jmespath
 
 
 def argument_spec() -> t.Dict[str, t.Any]:
@@ -213,6 +221,7 @@ def argument_spec() -> t.Dict[str, t.Any]:
         "fail_message": {"type": "str"},
         "pods": {"type": "list", "elements": "str", "default": []},
         "pods_namespace": {"type": "str"},
+        "settle": {"type": "int", "default": 0},
         "show": {"type": "str"},
         "fields": {"type": "str"},
         "what": {"type": "str"},
@@ -250,7 +259,9 @@ def run(module: t.Any) -> None:
     what = params["what"] or str(target)
     api = connect(module)
     pods = Pods(params["pods_namespace"] or params["namespace"], params["pods"]) if params["pods"] else None
-    outcome = _wait.wait(api, target, rules, params["timeout"], look_once=module.check_mode, pods=pods)
+    outcome = _wait.wait(
+        api, target, rules, params["timeout"], look_once=module.check_mode, pods=pods, settle=params["settle"]
+    )
     seen = outcome.seen
     result = {
         "resources": [fields.value(item) if fields else _wait.trimmed(item) for item in seen.items],
@@ -269,7 +280,7 @@ def run(module: t.Any) -> None:
 
 def main() -> None:
     module = cluster_module(argument_spec())
-    if _wait.jmespath is None:
+    if jmespath is None:
         module.fail_json(msg=missing_required_lib("jmespath"))
     try:
         run(module)

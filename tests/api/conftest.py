@@ -17,7 +17,9 @@ GENUINE = ROOT.parent / "shared" / "crds"
 sys.path[:0] = [str(ROOT / "lab"), str(ROOT / ".ansible" / "collections")]
 
 from cluster import FakeKubelet, api_server, report  # noqa: E402
-from stand_ins.controller import Controller  # noqa: E402
+from plays import Roles  # noqa: E402
+from scene import Scene  # noqa: E402
+from stand_ins.controller import Controller, install_definitions  # noqa: E402
 from stand_ins.kube import NAMESPACES, NODES, Kube, Object  # noqa: E402
 
 
@@ -26,6 +28,28 @@ def kube(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kube]:
     """The API server on which the stand-ins play."""
     with api_server(tmp_path_factory.mktemp("stand-ins")) as kube:
         yield kube
+
+
+@pytest.fixture(scope="session")
+def operators(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Kube, Path]]:
+    """An API server with the definitions of all operators, and none of their controllers; and its kubeconfig."""
+    folder = tmp_path_factory.mktemp("operators")
+    with api_server(folder) as kube:
+        for name in ("olm", "kmm", "nfd", "monitoring"):
+            install_definitions(kube, name, "test")
+        yield kube, next(folder.glob("kubeconfigs/*.yml"))
+
+
+@pytest.fixture
+def roles(operators: tuple[Kube, Path], tmp_path: Path) -> Roles:
+    return Roles(operators[1], tmp_path)
+
+
+@pytest.fixture
+def scene(operators: tuple[Kube, Path]) -> Iterator[Scene]:
+    scene = Scene(operators[0])
+    yield scene
+    scene.clear()
 
 
 class Loader(yaml.CSafeLoader):

@@ -51,16 +51,16 @@ class Roles:
     folder: Path
 
     def play(self, definition: Object, *parts: str, check: bool = False, **variables: Any) -> Result:
-        """parts: ROLE/TASK_FILE. The definition is filled already; the cluster is read first."""
+        """parts: ROLE/TASK_FILE. The definition is checked and the cluster is read first."""
         done = self._run(definition, parts, check, False, variables)
         assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-2000:]
         answer = json.loads(done.stdout)
         ran = [(t["task"]["name"], t["hosts"]["localhost"]) for play in answer["plays"] for t in play["tasks"]]
         return Result(ran, answer["stats"]["localhost"]["changed"])
 
-    def complaint(self, definition: Object, *parts: str) -> str:
+    def complaint(self, definition: Object, *parts: str, **variables: Any) -> str:
         """The message with which a play ends that checks first whether it may do its work."""
-        done = self._run(definition, parts, False, True, {})
+        done = self._run(definition, parts, False, True, variables)
         assert done.returncode == 2, done.stdout[-6000:] + done.stderr[-2000:]
         return str(json.loads(done.stdout)["plays"][-1]["tasks"][-1]["hosts"]["localhost"]["msg"])
 
@@ -70,7 +70,7 @@ class Roles:
         read = {"common_check_permissions": permissions, "common_allow_no_nodes": True}
         tasks: list[Object] = [self._role("common/main", **read)]
         tasks += [self._role(part) for part in parts]
-        given = {"accelerator": {}, "accelerator_definition": definition, **variables}
+        given = {"accelerator": definition, **variables}
         book = [{"hosts": "localhost", "gather_facts": False, "vars": given, "tasks": tasks}]
         file = self.folder / "play.yml"
         file.write_text(yaml.safe_dump(book))
@@ -81,6 +81,10 @@ class Roles:
             "K8S_AUTH_KUBECONFIG": str(self.kubeconfig),
             "ANSIBLE_COLLECTIONS_PATH": str(ROOT / ".ansible" / "collections"),
             "ANSIBLE_STDOUT_CALLBACK": "ansible.posix.json",
+            # As some sites have it: facts are kept from run to run, and are no variables by themselves.
+            "ANSIBLE_CACHE_PLUGIN": "ansible.builtin.jsonfile",
+            "ANSIBLE_CACHE_PLUGIN_CONNECTION": str(self.folder / "facts"),
+            "ANSIBLE_INJECT_FACT_VARS": "false",
         }
         return subprocess.run(argv, env=environment, capture_output=True, text=True, timeout=600, cwd=ROOT)
 

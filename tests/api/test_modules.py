@@ -28,6 +28,20 @@ BINDINGS = Resource("rbac.authorization.k8s.io/v1", "clusterrolebindings", "Clus
 SELECTOR = {"accelerator": "present"}
 # Seconds for a first look, and for what is to come to come: these tests run beside a lab, which comes first.
 SHORT, LONG = 10, 300
+# Everything that the play does and grants, but for the status of its custom resource.
+EDITOR = [
+    {"apiGroups": ["*"], "resources": ["*"], "verbs": ["get", "list", "watch", "create", "delete"]},
+    {
+        "apiGroups": ["", "apps", "apiextensions.k8s.io", "operators.coreos.com", "rbac.authorization.k8s.io"],
+        "resources": ["*"],
+        "verbs": ["patch"],
+    },
+    {
+        "apiGroups": ["acme.example", "nfd.openshift.io", "kmm.sigs.x-k8s.io"],
+        "resources": ["widgets", "nodefeaturediscoveries", "nodefeaturerules", "modules"],
+        "verbs": ["patch"],
+    },
+]
 
 
 @dataclass
@@ -144,6 +158,12 @@ def test_every_missing_permission_is_named_before_anything_changes(
     ours = {"apiextensions.k8s.io", "acme.example"}
     assert groups == ours | {"operators.coreos.com", "nfd.openshift.io", "kmm.sigs.x-k8s.io"}
     assert "get,create,patch,list,watch widgets.acme.example (namespace default)" in failed["msg"]
+    # alice may do everything with roles; one who may only write them has to hold what they grant.
+    editor = cluster.kube.create(CLUSTER_ROLES, CLUSTER_ROLES.new("editor", rules=EDITOR))
+    reference = {**role, "name": editor["metadata"]["name"]}
+    cluster.kube.create(BINDINGS, BINDINGS.new("editor", roleRef=reference, subjects=[{**subject, "name": "bob"}]))
+    held = cluster.run("accelerator_info", impersonate_user="bob", **options)
+    assert {(need["verb"], need["resource"]) for need in held["denied"]} == {("patch", "widgets/status")}
     nobody = cluster.run("accelerator_info", impersonate_user="mallory", **options)
     assert {"verb": "list", "group": "", "resource": "nodes", "namespace": None} in nobody["denied"]
     assert len(nobody["denied"]) > len(failed["denied"])

@@ -75,9 +75,14 @@ def test_a_subscription_becomes_a_running_operator(kube: Kube, namespace: str, r
     assert kube.get(CRDS, "modules.kmm.sigs.x-k8s.io")
     eventually(lambda: running, {"kernel-module-management"})
 
+    label = f"operators.coreos.com/kernel-module-management.{namespace}"
+    assert [c["metadata"]["labels"] for c in kube.list(CSVS)] == [{label: ""}]
+
     kube.delete(CSVS, status["installedCSV"], namespace)
     eventually(lambda: running, set())
-    assert kube.get(CRDS, "modules.kmm.sigs.x-k8s.io"), "OLM leaves definitions"
+    left = kube.get(CRDS, "modules.kmm.sigs.x-k8s.io")
+    assert left, "OLM leaves definitions"
+    assert label in left["metadata"]["labels"]
 
 
 def test_a_manual_plan_waits_for_approval(kube: Kube, namespace: str, running: set[str]) -> None:

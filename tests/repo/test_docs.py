@@ -12,6 +12,7 @@ Markers, as an HTML comment on the line before a block:
 
 from __future__ import annotations
 
+import subprocess
 import sys
 from pathlib import Path
 
@@ -19,7 +20,9 @@ import pytest
 import yaml
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / ".ansible" / "collections"))
 
+from ansible_collections.ecosystem_edge.accelerator.plugins.module_utils import _definition
 from guide import Block, blocks
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -69,6 +72,27 @@ def test_no_page_is_missing() -> None:
     assert set(PAGES) - guide == set()
     index = (ROOT / "docs/guide/README.md").read_text()
     assert [page for page in PAGES[1:] if f"]({page}.md)" not in index] == []
+
+
+def test_each_page_says_where_and_on_what_its_commands_run() -> None:
+    """Whoever comes from a search has read no other page."""
+    index = "docs/guide/README.md"
+    pages = {block.page for block in BLOCKS if block.marker == "test: lab"} - {index}
+    assert len(pages) > 8
+    assert "\n## 0. Before you start\n" in (ROOT / index).read_text()
+    assert [page for page in sorted(pages) if "README.md#0-before-you-start)" not in (ROOT / page).read_text()] == []
+
+
+def test_the_guides_copy_of_the_example_is_a_definition(tmp_path: Path) -> None:
+    """Made by the very command, in a folder that has what the checkout has."""
+    (command,) = [block.text for block in BLOCKS if block.marker.startswith("test: my.yml ")]
+    for name in ("files", "playbooks"):
+        (tmp_path / name).symlink_to(ROOT / name)
+    subprocess.run(["bash", "-e", "-c", command], cwd=tmp_path, check=True)
+    mine = yaml.safe_load((tmp_path / "my.yml").read_text())
+    made = _definition.load(mine["accelerator"], mine["accelerator_overrides"], str(tmp_path))
+    assert Path(made["driver"]["source"]).samefile(ROOT / "files/kernel_module")
+    assert Path(made["consumer"]["source"]).samefile(ROOT / "files/consumer")
 
 
 def test_glossary_is_sorted() -> None:

@@ -196,6 +196,13 @@ sys.exit(phases.main(["test"]))
     assert not status.exists() or "\nState:\tZ" in status.read_text()
 
 
+def test_a_phase_that_hangs_is_ended_and_named_and_the_others_go_on(capsys: pytest.CaptureFixture[str]) -> None:
+    polite = ["sh", "-c", "trap 'exit 0' INT; while :; do sleep 0.1; done"]
+    done = run(Phase("hung", polite, minutes=0.01), Phase("on it", ["true"], after=("hung",)), Phase("other", ["true"]))
+    assert done == {"hung": "failed", "other": "passed"}
+    assert "hung hangs: expected an end within 0.01 min" in capsys.readouterr().out
+
+
 def test_who_holds_the_output_of_a_phase_open_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(runner, "PUMP_SECONDS", 0.2)
     begin = time.monotonic()

@@ -61,6 +61,15 @@ def test_no_device_ends_with_2_and_says_where_to_look() -> None:
     assert "resources.limits" in err
 
 
+@pytest.mark.parametrize(
+    "arguments", [("--interval", "-1"), ("--interval", "nan"), ("--interval", "soon"), ("--rounds", "-1")]
+)
+def test_wrong_use_ends_with_2(arguments: tuple[str, str]) -> None:
+    out, err = (process := consumer(*arguments, toy_0="/dev/null")).communicate(timeout=10)
+    assert (process.returncode, out) == (2, "")
+    assert f"{arguments[0]}: expected" in err
+
+
 @pytest.mark.skipif(not os.access("/dev/shm", os.W_OK), reason="needs a file below /dev as a device")
 def test_rounds_until_sigterm() -> None:
     path = Path(f"/dev/shm/toy-{os.getpid()}")

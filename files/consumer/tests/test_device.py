@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -33,6 +34,12 @@ def test_content_is_replaced_or_patched_and_read_back(tmp_path: Path) -> None:
 
 def test_write_to_a_full_device_tells_how_much_fitted() -> None:
     assert Device("/dev/full").write(b"hello") == 0
+
+
+def test_a_device_that_takes_nothing_ends_the_write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "toy-0").touch()
+    monkeypatch.setattr(os, "pwrite", lambda *_: 0)
+    assert Device(str(tmp_path / "toy-0")).write(b"hello") == 0
 
 
 def test_error_names_device_reason_and_next_step(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import sys
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from accelerator_consumer.device import Device
 from accelerator_consumer.ptemplatectl import Host, main
 
 Capture = pytest.CaptureFixture[str]
+BINARY = b"\x00\xff\r\n\xe4"
 
 
 @pytest.fixture
@@ -54,6 +56,16 @@ def test_write_from_standard_input(host: Host, capsys: Capture, monkeypatch: pyt
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"from a pipe")))
     assert main(["write", "0", "-"], host) == 0
     assert host.devices[0].read(100) == b"from a pipe"
+
+
+def test_what_is_read_is_what_is_there_byte_by_byte(
+    host: Host, capfdbinary: pytest.CaptureFixture[bytes]
+) -> None:
+    host.devices[0].write(BINARY)
+    assert main(["read", "0"], host) == 0
+    assert capfdbinary.readouterr().out == BINARY
+    assert main(["write", "1", os.fsdecode(BINARY[1:])], host) == 0
+    assert host.devices[1].read(100) == BINARY[1:]
 
 
 def test_errors_name_the_device_and_the_next_step(host: Host, capsys: Capture) -> None:

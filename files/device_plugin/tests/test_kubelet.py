@@ -132,6 +132,37 @@ def test_replaces_a_stale_socket_and_removes_its_own(host: Host, start: Start) -
     assert list(host.plugins.iterdir()) == []
 
 
+def test_a_second_plugin_waits_until_the_first_ends(
+    host: Host, kubelet: FakeKubelet, start: Start, caplog: pytest.LogCaptureFixture
+) -> None:
+    host.add(0)
+    first = start()
+    until(first.app.kubelet.registered, "the first plugin")
+    second = start()
+    time.sleep(0.5)
+    assert (first.app.kubelet.registered(), second.app.kubelet.registered()) == (True, False)
+    assert len(kubelet.registrations) == 1
+    assert caplog.text.count("another process listens on") == 1
+    assert first.stop() == 0
+    until(second.app.kubelet.registered, "the second plugin, at once", seconds=3)
+    assert kubelet.allocate(["0"]).container_responses
+
+
+def test_yields_to_another_that_took_its_socket(host: Host, kubelet: FakeKubelet, start: Start) -> None:
+    plugin = start(interval=0.2)
+    until(plugin.app.kubelet.registered, "registration")
+    path = plugin.app.kubelet.socket
+    with socket.socket(socket.AF_UNIX) as other:
+        other.bind(f"{path}.other")
+        other.listen(1)  # and never accepts: full after two looks
+        Path(f"{path}.other").replace(path)
+        theirs = path.stat().st_ino
+        until(lambda: not plugin.app.kubelet.registered(), "the end of our stream")
+        time.sleep(1)
+        assert path.stat().st_ino == theirs
+    until(plugin.app.kubelet.registered, "our return over a socket that nobody serves")
+
+
 def test_allocates_nodes_permissions_and_variables(host: Host, kubelet: FakeKubelet, start: Start) -> None:
     for key in (0, 1, 2):
         host.add(key)

@@ -2,6 +2,8 @@
 from __future__ import annotations
 
 import json
+import socket
+import struct
 import urllib.error
 import urllib.request
 from collections.abc import Callable
@@ -93,6 +95,16 @@ def test_port_in_use_is_named(start: Start, caplog: pytest.LogCaptureFixture) ->
     second = App(replace(taken.settings, http_port=taken.http_port))
     assert second.run() == 1
     assert f"--http-port {taken.http_port}: Address already in use" in caplog.text
+
+
+def test_a_client_that_goes_away_leaves_no_traceback(start: Start, capfd: pytest.CaptureFixture[str]) -> None:
+    plugin = start()
+    for _ in range(20):
+        with socket.create_connection(("127.0.0.1", plugin.app.http_port)) as client:
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # close by reset
+            client.sendall(b"GET /devices HTTP/1.0\r\n\r\n")
+    assert get(plugin, "/healthz")[0] == 200
+    assert "Traceback" not in capfd.readouterr().err
 
 
 def test_unknown_page_names_those_that_exist(start: Start) -> None:

@@ -3,11 +3,15 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import httpx2
 from lightkube import Client, KubeConfig
 from lightkube.core.exceptions import ApiError
 from lightkube.generic_resource import create_global_resource, create_namespaced_resource
@@ -78,6 +82,40 @@ class Cluster:
     def delete(self, kind: str, name: str, namespace: str | None = None) -> None:
         where = {"namespace": namespace} if namespace else {}
         self.client.delete(self.resources[kind], name, **where)
+
+    def kill_api_server(self) -> list[str]:
+        """Its command line, for `start_api_server`."""
+        ((pid, argv),) = self._api_servers()
+        os.kill(pid, signal.SIGKILL)
+        eventually(lambda: not self._api_servers())
+        return argv
+
+    def _api_servers(self) -> list[tuple[int, list[str]]]:
+        """By the mark that the lab puts into the environment of its processes."""
+        mark, found = f"{self.kubeconfig.parents[1]}#kube-apiserver".encode(), []
+        for proc in Path("/proc").glob("[0-9]*"):
+            try:
+                if mark in (proc / "environ").read_bytes():
+                    found.append((int(proc.name), (proc / "cmdline").read_text().rstrip("\0").split("\0")))
+            except OSError:
+                continue  # just ended, or another user's
+        return found
+
+    def start_api_server(self, argv: list[str]) -> None:
+        """With the lab's mark, so that it ends with the others."""
+        folder = self.kubeconfig.parents[1]
+        mark = {"ACCELERATOR_LAB_PROCESS": f"{folder}#kube-apiserver"}
+        with (folder / "logs" / "kube-apiserver.log").open("ab") as log:
+            subprocess.Popen(
+                argv, cwd=folder, env={**os.environ, **mark}, stdout=log, stderr=log, start_new_session=True
+            )
+        eventually(self._is_ready, 60)
+
+    def _is_ready(self) -> bool:
+        try:
+            return self.client._client._client.get("/readyz").is_success
+        except httpx2.HTTPError:
+            return False
 
     def token(self, service_account: str, namespace: str) -> str:
         config = KubeConfig.from_file(self.kubeconfig).get()

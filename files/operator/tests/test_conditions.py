@@ -17,8 +17,8 @@ def statuses(written: list[dict]) -> dict[str, str]:
     return {condition["type"]: condition["status"] for condition in written}
 
 
-def after(verdict: Verdict, seconds: float, previous: list[dict]) -> list[dict]:
-    return conditions(verdict, previous, 1, NOW + timedelta(seconds=seconds), patience=600)
+def after(verdict: Verdict, seconds: float, previous: list[dict], generation: int = 1) -> list[dict]:
+    return conditions(verdict, previous, generation, NOW + timedelta(seconds=seconds), patience=600)
 
 
 @pytest.mark.parametrize(
@@ -54,6 +54,19 @@ def test_time_is_that_of_the_last_change_of_status() -> None:
 def test_patience_counts_from_the_loss_of_readiness_not_from_creation() -> None:
     long_ago = after(READY, 0, after(PENDING, -5000, []))
     assert statuses(after(PENDING, 10, long_ago))["Progressing"] == "True"
+
+
+@pytest.mark.parametrize("given_up", [FAILED, PENDING])
+def test_patience_begins_anew_with_what_is_wanted(given_up: Verdict) -> None:
+    degraded = after(given_up, 700, after(PENDING, 0, []))
+    assert statuses(degraded)["Degraded"] == "True"
+    mended = after(PENDING, 710, degraded, generation=2)
+    assert (statuses(mended)["Progressing"], statuses(mended)["Upgradeable"]) == ("True", "False")
+    still = after(PENDING, 710 + 599, mended, generation=2)
+    assert statuses(still)["Progressing"] == "True"
+    assert statuses(after(PENDING, 710 + 601, still, generation=2))["Degraded"] == "True"
+    deleted = after(DELETING, 5000, degraded, generation=2)
+    assert statuses(deleted)["Progressing"] == "True"
 
 
 def test_a_status_that_says_the_same_is_equal() -> None:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import signal
 import time
 from collections.abc import Iterator
 
@@ -115,6 +116,25 @@ def test_nodes_come_and_go(site: Site, nodes: list[str]) -> None:
     site.load_module(nodes[0])
     site.run_device_plugin(nodes[0])
     site.becomes("AsExpected")
+
+
+def test_a_restart_of_the_api_server_is_survived(site: Site, nodes: list[str]) -> None:
+    """Also where a Node goes before the operator watches again, and one of the same name comes."""
+    site.make_ready(*nodes)
+    assert site.process
+    site.process.send_signal(signal.SIGSTOP)
+    site.cluster.start_api_server(site.cluster.kill_api_server())
+    site.cluster.delete("Node", nodes[0])
+    site.cluster.delete("Node", nodes[1])
+    site.add_node(nodes[1])
+    site.process.send_signal(signal.SIGCONT)
+    assert f"node {nodes[1]}: driver" in site.becomes("ModuleNotLoaded", 60)
+    site.load_module(nodes[1])
+    site.run_device_plugin(nodes[1])
+    one = {"matching": 1, "moduleLoaded": 1, "devicesReady": 1}
+    eventually(lambda: site.resource()["status"]["nodes"] == one, 60, lambda: site.resource()["status"])
+    site.becomes("AsExpected")
+    assert site.process.poll() is None, "the same process all along"
 
 
 def test_the_reason_of_a_pod_that_does_not_start_is_told(site: Site, nodes: list[str]) -> None:

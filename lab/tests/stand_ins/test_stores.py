@@ -127,3 +127,27 @@ def test_a_mistake_in_a_reconcile_does_not_end_the_loop(monkeypatch: pytest.Monk
     stopped_at = playing.rounds
     playing._wake.set()
     assert playing.rounds == stopped_at, "stop returns when the last reconcile is over"
+
+
+class StoppedWhileItSettles(threading.Event):
+    """The wake that stop() gives comes between the end of the pause and the clearing of what woke the loop."""
+
+    def __init__(self, playing: Controller) -> None:
+        super().__init__()
+        self._playing = playing
+
+    def wait(self, timeout: float | None = None) -> bool:
+        was_set = self.is_set()
+        self.set()
+        self._playing._wake.set()
+        return was_set
+
+
+def test_a_stop_at_any_moment_ends_the_loop() -> None:
+    playing = Mistaken(threading.Event())
+    playing._stop = StoppedWhileItSettles(playing)
+    playing._wake.set()
+    loop = threading.Thread(target=playing._run, daemon=True)
+    loop.start()
+    loop.join(10)
+    assert not loop.is_alive(), "it waits for a wake that was given already"

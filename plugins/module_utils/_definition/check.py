@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import os
+import re
 import typing as t
 
 from ansible_collections.ecosystem_edge.accelerator.plugins.module_utils._definition import rules
@@ -24,6 +25,7 @@ from ansible_collections.ecosystem_edge.accelerator.plugins.module_utils._manife
 
 Mistakes = t.List[str]
 ROOT = "accelerator"
+PASSWORD = re.compile(r"(?<=//)[^/@\s]+@")  # of a git URL, which is refused for it
 TYPES = {bool: "a boolean", int: "a number", float: "a number", str: "a string", list: "a list", dict: "a mapping"}
 
 
@@ -44,7 +46,7 @@ def show(seen: t.Any) -> str:
         return "nothing"
     if isinstance(seen, (dict, list)):
         return TYPES[dict if isinstance(seen, dict) else list]
-    text = repr(str(seen)) if isinstance(seen, str) else str(seen)
+    text = repr(PASSWORD.sub("***@", str(seen))) if isinstance(seen, str) else str(seen)
     return text if len(text) <= 80 else f"{text[:77]}..."
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import typing as t
 
+from ansible_collections.ecosystem_edge.accelerator.plugins.module_utils import _names as names
 from ansible_collections.ecosystem_edge.accelerator.plugins.module_utils._definition.fill import fill
 from ansible_collections.ecosystem_edge.accelerator.plugins.module_utils._manifests.custom_resource import FIELDS
 
@@ -20,9 +21,7 @@ TYPES: t.Dict[str, type] = {"string": str, "integer": int, "boolean": bool}
 def check(given: Json) -> t.List[str]:
     """The rules see the defaults too: a mistake may lie between a given value and one that was left out."""
     definition = fill(given)
-    return [
-        mistake for rule in (_names, _hardware, _driver, _images, _consumer, _fields) for mistake in rule(definition)
-    ]
+    return [mistake for rule in RULES for mistake in rule(definition)]
 
 
 def _reserved(domain: str) -> bool:
@@ -89,6 +88,14 @@ def _consumer(definition: Json) -> Mistakes:
         yield f"consumer.devices: expected at most devices.count, {count}; seen {consumer['devices']}"
 
 
+def _installs(definition: Json) -> Mistakes:
+    """OLM takes one OperatorGroup a namespace, and the two watch different namespaces."""
+    nfd, kmm = definition["nfd"], definition["kmm"]
+    place = nfd["namespace"] or names.NFD
+    if nfd["install"] and kmm["install"] and place == (kmm["namespace"] or names.KMM):
+        yield f"nfd.namespace: expected another than kmm.namespace, OLM takes one OperatorGroup in each; seen {place}"
+
+
 def _fields(definition: Json) -> Mistakes:
     seen: t.Dict[str, str] = {}
     for name, field in definition["operator"]["fields"].items():
@@ -123,4 +130,4 @@ def _value_of_field(definition: Json, path: str, field: Json) -> Mistakes:
             yield f"{where}: expected at most {field['maximum']}, as {path} says; seen {value}"
 
 
-RULES = (_names, _hardware, _driver, _images, _consumer, _fields)
+RULES = (_names, _hardware, _driver, _images, _consumer, _installs, _fields)

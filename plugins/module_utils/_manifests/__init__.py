@@ -21,12 +21,15 @@ from ansible_collections.ecosystem_edge.accelerator.plugins.module_utils._manife
 from ansible_collections.ecosystem_edge.accelerator.plugins.module_utils._manifests.kmm import kmm, kmm_install
 from ansible_collections.ecosystem_edge.accelerator.plugins.module_utils._manifests.monitoring import monitoring
 from ansible_collections.ecosystem_edge.accelerator.plugins.module_utils._manifests.namespace import (
+    going,
     namespace,
     released,
 )
 from ansible_collections.ecosystem_edge.accelerator.plugins.module_utils._manifests.nfd import nfd, nfd_install
 from ansible_collections.ecosystem_edge.accelerator.plugins.module_utils._manifests.operator import operator
 
+component_label = olm.component_label
+CATALOGS = {catalog.component: catalog for catalog in (olm.NFD, olm.KMM)}
 STAGES: t.Dict[str, t.Callable[[Scope], t.List[Json]]] = {
     "namespace": namespace,
     "nfd_install": nfd_install,
@@ -37,6 +40,9 @@ STAGES: t.Dict[str, t.Callable[[Scope], t.List[Json]]] = {
     "consumer": consumer,
     "operator": operator,
     "monitoring": monitoring,
+    # Of a teardown: what was installed, as far as it is ours.
+    "nfd_installed": lambda scope: olm.installed(scope, olm.NFD),
+    "kmm_installed": lambda scope: olm.installed(scope, olm.KMM),
 }
 
 
@@ -47,11 +53,45 @@ def render(stage: str, definition: Json, facts: Json, images: Json, manager: str
     return STAGES[stage](Scope(definition, facts, images, manager))
 
 
+def _wanted(definition: Json) -> t.List[olm.Catalog]:
+    """The operators that an accelerator needs."""
+    return [olm.KMM] if definition["hardware"].get("node_label") else [olm.NFD, olm.KMM]
+
+
 def obstacles(definition: Json, facts: Json) -> t.List[str]:
     """What in the cluster stands in the way of an install, before anything is changed."""
     scope = Scope(definition, facts, {}, names.PLAYBOOK)
-    wanted = [olm.KMM] if definition["hardware"].get("node_label") else [olm.NFD, olm.KMM]
-    return [text for text in (olm.obstacle(scope, catalog) for catalog in wanted) if text]
+    made = [*namespace(scope), *(item for catalog in _wanted(definition) for item in olm.install(scope, catalog))]
+    groups = (olm.obstacle(scope, catalog) for catalog in _wanted(definition))
+    return [*going(facts, made), *(text for text in groups if text)]
 
 
-__all__ = ("STAGES", "crd", "custom_resource", "effective", "obstacles", "released", "render")
+def awaited(definition: Json, facts: Json, component: str) -> Json:
+    """The Subscription that brings NFD or KMM: name, namespace, package. Empty when none does, or is not needed."""
+    catalog = CATALOGS[component]
+    return olm.awaited(Scope(definition, facts, {}, names.PLAYBOOK), catalog) if catalog in _wanted(definition) else {}
+
+
+def operators_of_ours(definition: Json, facts: Json) -> t.Dict[str, t.Tuple[str, str]]:
+    """Component -> (namespace, label of all that OLM made for it), for what this collection installed, or began to."""
+    scope = Scope(definition, facts, {}, names.PLAYBOOK)
+    places = {name: olm.place_of_ours(scope, catalog) for name, catalog in CATALOGS.items()}
+    return {
+        name: (place, olm.component_label(olm.package_of(definition, CATALOGS[name]), place))
+        for name, place in places.items()
+        if place
+    }
+
+
+__all__ = (
+    "STAGES",
+    "awaited",
+    "component_label",
+    "crd",
+    "custom_resource",
+    "effective",
+    "obstacles",
+    "operators_of_ours",
+    "released",
+    "render",
+)

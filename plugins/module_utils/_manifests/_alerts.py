@@ -89,8 +89,9 @@ def _of_operator(definition: Json) -> t.List[Json]:
         ),
         _alert(
             "AcceleratorReconcileFailing",
-            f"increase({kind}_reconcile_errors_total{{{job}}}[10m]) > 0",
-            10,
+            # A short look back: else a few minutes without an API server would be told as failing for long.
+            f"increase({kind}_reconcile_errors_total{{{job}}}[5m]) > 0",
+            20,
             "warning",
             f"{name}: reconciles end in errors",
             f"{name} has failed for 20 minutes; its log and the {kind}'s conditions say why.",

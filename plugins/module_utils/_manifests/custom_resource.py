@@ -106,8 +106,20 @@ def effective(definition: Json, spec: Json) -> t.Tuple[Json, Json]:
             if field["counts_devices"]:
                 made["devices"]["count"] = spec[name]
     made["consumer"] = _consumer(definition["consumer"], spec)
+    count, wanted = made["devices"]["count"], made["consumer"] and made["consumer"]["devices"]
+    if count and wanted and wanted > count:
+        raise ValueError(
+            f"spec.requiredDevices: expected at most {count}, what each node has by {_counted_by(definition, spec)}; "
+            f"seen {wanted}"
+        )
     images = {"driver": driver["image"], "device_plugin": spec["deviceplugin"], "consumer": spec.get("consumer")}
     return made, images
+
+
+def _counted_by(definition: Json, spec: Json) -> str:
+    """What says how many devices a node has."""
+    fields = definition["operator"]["fields"].items()
+    return next((f"spec.{name}" for name, field in fields if field["counts_devices"] and name in spec), "devices.count")
 
 
 def _consumer(consumer: t.Optional[Json], spec: Json) -> t.Optional[Json]:

@@ -40,6 +40,16 @@ def namespace(scope: Scope) -> t.List[Json]:
     return [claim(scope.namespace, {**labels, names.LABEL_MANAGED_BY: scope.manager, **needed})]
 
 
+def going(facts: Json, objects: t.Iterable[Json]) -> t.List[str]:
+    """A namespace that is being deleted takes nothing new, and takes with it what is in it."""
+    places = {item["metadata"].get("namespace") or item["metadata"]["name"] for item in objects}
+    return [
+        f"namespace {name} is being deleted: expected it to be there or to be gone; seen it terminating; nothing was "
+        f"changed; next: wait until it is gone, kubectl get namespace {name} -o yaml tells what holds it"
+        for name in sorted(places.intersection(facts.get("namespaces_going") or ()))
+    ]
+
+
 def released(definition: Json, facts: Json) -> t.List[Json]:
     """A namespace that was there before as it was: what we no longer apply goes. Nothing if nothing in it is ours."""
     seen = facts.get("namespace") or {"annotations": {}}

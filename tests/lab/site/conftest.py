@@ -20,8 +20,10 @@ import pytest
 import yaml
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "repo"))
 
 from audit import AuditLog
+from guide import blocks
 from snapshot import snapshot
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -158,18 +160,18 @@ def wait_for(what: str, probe: Callable[[], object], seconds: int) -> float:
 
 
 class UsersCheckout:
-    """A folder as a reader of the guide has it: a checkout, and my.yml with the example and this site's registry."""
+    """A folder as a reader of the guide has it: a checkout, and my.yml as told there, with this site's registry."""
 
     def __init__(self, lab: Lab, folder: Path) -> None:
         self._folder = folder
         lab.run("tests/copy_tree.sh", str(folder))
         collections = Path(".ansible") / "collections"  # not its neighbours, the caches of tools that may be running
         shutil.copytree(ROOT / collections, folder / collections, symlinks=True)
-        example = yaml.safe_load((ROOT / "playbooks/vars/ptemplate.yml").read_text())
-        example["accelerator"]["driver"]["source"] = "files/kernel_module"
-        example["accelerator"]["consumer"]["source"] = "files/consumer"
-        example["accelerator_overrides"] = lab.overrides
-        (folder / "my.yml").write_text(yaml.safe_dump(example, sort_keys=False))
+        (command,) = [block.text for block in blocks(ROOT) if block.marker.startswith("test: my.yml ")]
+        subprocess.run(["bash", "-e", "-c", command], cwd=folder, check=True)
+        mine = yaml.safe_load((folder / "my.yml").read_text())
+        mine["accelerator_overrides"] = lab.overrides
+        (folder / "my.yml").write_text(yaml.safe_dump(mine, sort_keys=False))
 
     def run(self, commands: str) -> Play:
         """Runs a block of commands, word for word."""

@@ -7,12 +7,14 @@ Exit codes: 0 ended by SIGTERM or after --rounds, 1 a device failed or lied, 2 w
 from __future__ import annotations
 
 import argparse
+import math
 import os
 import secrets
 import signal
 import socket
 import sys
 import time
+from collections.abc import Callable
 
 from .device import Device, DeviceError, allocated
 
@@ -40,14 +42,30 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     )
     parser.add_argument(
         "--interval",
-        type=float,
+        type=_not_negative(float, "seconds"),
         default=os.environ.get("CONSUMER_INTERVAL", "10"),
         help="seconds between rounds, default 10 [$CONSUMER_INTERVAL]",
     )
     parser.add_argument(
-        "--rounds", type=int, default=0, help="end after so many rounds; 0, the default: never"
+        "--rounds",
+        type=_not_negative(int, "a whole number"),
+        default=0,
+        help="end after so many rounds; 0, the default: never",
     )
     return parser.parse_args(arguments)
+
+
+def _not_negative(kind: Callable[[str], float], expected: str) -> Callable[[str], float]:
+    def read(text: str) -> float:
+        try:
+            number = kind(text)
+        except ValueError:
+            number = math.nan
+        if not 0 <= number < math.inf:
+            raise argparse.ArgumentTypeError(f"expected {expected}, 0 or more, got {text!r}")
+        return number
+
+    return read
 
 
 def main(arguments: list[str]) -> int:

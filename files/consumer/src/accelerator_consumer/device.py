@@ -41,11 +41,14 @@ class Device:
         with self._opened(os.O_WRONLY | (os.O_TRUNC if offset is None else 0)) as file:
             while done < len(data):
                 try:
-                    done += os.pwrite(file, data[done:], (offset or 0) + done)
+                    wrote = os.pwrite(file, data[done:], (offset or 0) + done)
                 except OSError as error:
                     if error.errno != errno.ENOSPC:
                         raise
                     break
+                if not wrote:  # some drivers say so that they are full
+                    break
+                done += wrote
         return done
 
     @contextlib.contextmanager

@@ -43,7 +43,7 @@ class Host:
             return None
 
 
-Answer = tuple[object, str]  # for --json, and for people
+Answer = tuple[object, str | bytes]  # for --json, and for people or a pipe
 
 
 def do_list(host: Host, given: argparse.Namespace) -> Answer:
@@ -64,12 +64,12 @@ def do_read(host: Host, given: argparse.Namespace) -> Answer:
     device = host.find(given.device)
     data = device.read(given.count if given.count is not None else device.size(), given.offset)
     text = data.decode(errors="replace")
-    return {"device": device.name, "offset": given.offset, "bytes": len(data), "text": text}, text
+    return {"device": device.name, "offset": given.offset, "bytes": len(data), "text": text}, data
 
 
 def do_write(host: Host, given: argparse.Namespace) -> Answer:
     device = host.find(given.device)
-    data = sys.stdin.buffer.read() if given.text == "-" else given.text.encode()
+    data = sys.stdin.buffer.read() if given.text == "-" else os.fsencode(given.text)
     wrote = device.write(data, given.offset)
     if wrote < len(data):
         raise DeviceError(
@@ -126,7 +126,10 @@ def main(arguments: list[str], host: Host | None = None) -> int:
     except DeviceError as error:
         print(f"ptemplatectl: {error}", file=sys.stderr)
         return 1
-    sys.stdout.write(json.dumps(data) + "\n" if given.json else text)
+    answer = json.dumps(data) + "\n" if given.json else text
+    sys.stdout.flush()
+    sys.stdout.buffer.write(answer if isinstance(answer, bytes) else answer.encode())
+    sys.stdout.buffer.flush()
     return 0
 
 

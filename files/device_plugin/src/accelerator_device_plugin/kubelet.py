@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import socket
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -45,6 +46,19 @@ def identity(socket: Path) -> Identity | None:
     except FileNotFoundError:
         return None
     return status.st_ino, status.st_mtime_ns
+
+
+def answers(path: Path) -> bool:
+    """Whether somebody listens there: the socket that a dead process left behind refuses."""
+    with socket.socket(socket.AF_UNIX) as probe:
+        probe.settimeout(1)
+        try:
+            probe.connect(str(path))
+        except (BlockingIOError, TimeoutError):
+            return True  # too busy to accept, so alive
+        except OSError:
+            return False
+    return True
 
 
 class Kubelet:
@@ -99,7 +113,8 @@ class Kubelet:
 
     def _step(self) -> None:
         try:
-            self._serve()
+            if not self._serve():
+                return
         except (OSError, RuntimeError) as error:
             self._complain(f"cannot listen on {self.socket}: {error}; is the folder mounted writable?")
             return
@@ -161,13 +176,22 @@ class Kubelet:
             self._lost = True
             self._watch.ring()
 
-    def _serve(self) -> None:
-        """Makes our socket be there and be ours; replaces one that a plugin before us left behind."""
+    def _serve(self) -> bool:
+        """Makes our socket be there and be ours; replaces one that a plugin before us left behind.
+
+        Not the socket of one that lives: two that take it from each other in turns would both be of no use.
+        """
         if self._own is not None and identity(self.socket) == self._own:
-            return
+            return True
+        self._stop_server()
+        if answers(self.socket):
+            self._complain(
+                f"another process listens on {self.socket}: expected one device plugin for {self._resource} "
+                "on this node; waiting until that one ends; see `kubectl get pods -A -o wide`"
+            )
+            return False
         if self._own is not None:
             _log.info("our socket %s is gone: serving anew", self.socket)
-        self._stop_server()
         server = grpc.server(ThreadPoolExecutor(max_workers=DevicePlugin.MAX_STREAMS + 4))
         api_pb2_grpc.add_DevicePluginServicer_to_server(self._service, server)
         # Bound under another name, then moved into place: gRPC removes the name it bound when it stops, which
@@ -181,6 +205,7 @@ class Kubelet:
         self._own = identity(self.socket)
         self._registered_with = None
         self._not_before = 0.0
+        return True
 
     def _complain(self, complaint: str) -> None:
         """Logs what hinders us once, not at each attempt."""

@@ -25,6 +25,7 @@ class Watch:
     def __init__(self) -> None:
         self._bell = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         self._poll = select.poll()
+        self._unwatched: set[Path] = set()  # folders of which that was told
         self._poll.register(self._bell, select.POLLIN)
         self._inotify = _libc.inotify_init1(os.O_CLOEXEC | os.O_NONBLOCK)
         if self._inotify < 0:
@@ -41,10 +42,21 @@ class Watch:
         if self._inotify < 0:
             return
         for folder in folders:
-            if _libc.inotify_add_watch(self._inotify, os.fsencode(folder), _EVENTS) < 0:
-                number = ctypes.get_errno()
-                if number != errno.ENOENT:  # gone meanwhile: its parent's watch tells
-                    _log.warning("inotify: cannot watch %s: %s", folder, os.strerror(number))
+            if _libc.inotify_add_watch(self._inotify, os.fsencode(folder), _EVENTS) >= 0:
+                self._unwatched.discard(folder)
+            elif (number := ctypes.get_errno()) != errno.ENOENT:  # gone meanwhile: its parent's watch tells
+                self._complain(folder, os.strerror(number))
+
+    def _complain(self, folder: Path, why: str) -> None:
+        """Once, not at each look. Usual cause: fs.inotify.max_user_watches, shared like the instances."""
+        if folder not in self._unwatched:
+            _log.warning(
+                "inotify: cannot watch %s: %s; its changes are seen at the self-check's interval only; "
+                "see sysctl fs.inotify",
+                folder,
+                why,
+            )
+        self._unwatched.add(folder)
 
     def wait(self, seconds: float) -> None:
         for event in self._poll.poll(seconds * 1000):

@@ -37,7 +37,10 @@ async def run(options: argparse.Namespace) -> None:
     start_http_server(options.metrics_port)
     controller = Controller(definition, options.platform, api, metrics)
     registry = kopf.OperatorRegistry()
-    register(registry, custom, definition["name"], Loops(controller.reconcile), controller.use_nodes, api.close)
+    loops = Loops(controller.reconcile)
+    register(
+        registry, custom, definition["name"], loops, controller.use_nodes, controller.count_nodes, on_stop=api.close
+    )
     await kopf.operator(
         registry=registry,
         standalone=True,

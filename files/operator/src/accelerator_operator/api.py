@@ -23,6 +23,11 @@ class ApiFailure(Exception):
         self.code = code
 
     @property
+    def inner(self) -> bool:
+        """The server's own fault, or that of a webhook that it asks."""
+        return self.code is not None and self.code >= 500
+
+    @property
     def final(self) -> bool:
         """A refusal, which repeating does not mend; no answer, a conflict, overload and inner errors pass."""
         return self.code is not None and 400 <= self.code < 500 and self.code not in (409, 429)
@@ -60,6 +65,15 @@ class Api:
             return [{**item, "kind": kind} async for item in found]
         except httpx2.HTTPError as error:
             raise _failure(f"list {kind} in {self._namespace}", error) from error
+
+    async def uids(self, kind: str) -> set[str]:
+        """Of all objects of a kind, read piece by piece."""
+        where: Any = {} if kind == "Node" else {"namespace": self._namespace}
+        found = self._client.list(self._resources[kind], **where, chunk_size=500)
+        try:
+            return {item["metadata"]["uid"] async for item in found}
+        except httpx2.HTTPError as error:
+            raise _failure(f"list {kind}", error) from error
 
     async def apply(self, obj: Obj, status: bool = False) -> Obj:
         """Server-side apply. Forced: what is applied here has one writer, so another's value is drift."""

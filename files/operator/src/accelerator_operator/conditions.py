@@ -25,12 +25,17 @@ def timestamp(now: datetime) -> str:
     return now.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def seconds_not_ready(previous: list[Condition], now: datetime) -> float:
-    for condition in previous:
-        if condition["type"] == "Ready" and condition["status"] == "False":
-            since = datetime.fromisoformat(condition["lastTransitionTime"].replace("Z", "+00:00"))
-            return (now - since).total_seconds()
-    return 0.0
+def seconds_on_the_way(previous: list[Condition], generation: int, now: datetime) -> float:
+    """For how long what is wanted now has been on its way: since Ready was lost, or since a change of what is wanted
+    ended a Degraded."""
+    before = {condition["type"]: condition for condition in previous}
+    given_up, starts = before.get("Degraded", {}), []
+    if given_up.get("status") == "True" and given_up.get("observedGeneration") != generation:
+        return 0.0
+    for kind, waiting in (("Ready", "False"), ("Progressing", "True")):
+        if before.get(kind, {}).get("status") == waiting:
+            starts.append(datetime.fromisoformat(before[kind]["lastTransitionTime"].replace("Z", "+00:00")))
+    return (now - max(starts)).total_seconds() if starts else 0.0
 
 
 def conditions(
@@ -39,9 +44,10 @@ def conditions(
     """Ready, Progressing, Degraded, Upgradeable.
 
     Exactly one of Ready, Progressing and Degraded is True: what is not there yet is on its way, until something fails
-    for good or `patience` seconds are over. Upgradeable is False while a change is on its way.
+    for good or `patience` seconds are over; a new generation has them anew. Upgradeable is False while a change is on
+    its way.
     """
-    late = seconds_not_ready(previous, now) > patience
+    late = seconds_on_the_way(previous, generation, now) > patience
     degraded = not verdict.ready and (verdict.failed or late)
     progressing = not verdict.ready and not degraded
     message = verdict.message

@@ -15,7 +15,7 @@ from accelerator_operator.api import Api, ApiFailure
 from accelerator_operator.assess import assess
 from accelerator_operator.conditions import Verdict, conditions
 from accelerator_operator.metrics import Metrics
-from accelerator_operator.objects import OWNED_KINDS, Obj, generation, is_going
+from accelerator_operator.objects import OWNED_KINDS, Obj, component_of, generation, is_going, pod_is_running
 from accelerator_operator.reconcile import Applied, Observed, Plan, conflict, plan, teardown, wanted
 
 log = logging.getLogger(__name__)
@@ -25,10 +25,12 @@ SECONDS_WHEN_READY = 60.0
 SECONDS_WHEN_NOT = 10.0
 # A Module's status has no observedGeneration: for so long after a change what KMM says is of the Module before.
 SECONDS_OF_DOUBT = 5.0
+# kopf lists anew after it lost its watch, and does not tell what went meanwhile.
+SECONDS_BETWEEN_CENSUSES = 300.0
 
 
 class Controller:
-    """Holds what one pass needs; between passes it keeps nothing but fingerprints."""
+    """Holds what one pass needs; between passes it keeps nothing but fingerprints, and which Nodes have gone unseen."""
 
     def __init__(
         self,
@@ -47,17 +49,36 @@ class Controller:
         self._kind: str = definition["operator"]["api"]["kind"]
         self._finalizer = f"{definition['operator']['api']['group']}/operator"
         self._applied: dict[str, Applied] = {}
+        self._gone: set[str] = set()
+        self._census_due = 0.0
+        self._pass = asyncio.Lock()
 
     def use_nodes(self, index: Mapping[str, Collection[Obj]]) -> None:
         """Views of all Nodes by name, kept up to date by whoever watches them."""
         self._nodes = index
 
+    def count_nodes(self) -> None:
+        """Nodes may have gone unseen."""
+        self._census_due = 0.0
+
     async def reconcile(self, name: str) -> float | None:
-        """Seconds until the next look; None when the custom resource is gone. Raises ApiFailure."""
+        """Seconds until the next look; None when the custom resource is gone. Raises ApiFailure.
+
+        One at a time: of two custom resources, the second has to see what the first wrote.
+        """
+        async with self._pass:
+            try:
+                return await self._reconcile(name)
+            except ApiFailure:
+                self.count_nodes()  # the watch may be lost as well
+                raise
+
+    async def _reconcile(self, name: str) -> float | None:
         resource = await self._api.get(self._kind, name)
         if resource is None:
             self._applied.pop(name, None)
             self._metrics.forget(name)
+            await self._observe()  # for its count of consumers
             return None
         self._metrics.reconciles.inc()
         with self._metrics.duration.time(), self._metrics.errors.count_exceptions():
@@ -68,36 +89,48 @@ class Controller:
     async def _keep(self, resource: Obj) -> float:
         if self._finalizer not in resource["metadata"].get("finalizers", []):
             resource = await self._api.apply(self._with_finalizers(resource, [self._finalizer]))
-        counts: Obj = {}
-        try:
-            verdict, counts = await self._converge(resource)
-        except ValueError as error:
-            verdict = Verdict(False, "InvalidSpec", str(error), failed=True)
-        except ApiFailure as error:
-            if error.final:  # somebody has to know; the caller tries again in any case
-                await self._report(resource, Verdict(False, "ApplyFailed", str(error), failed=True), {})
-            raise
-        await self._report(resource, verdict, counts)
-        return SECONDS_WHEN_READY if verdict.ready else SECONDS_WHEN_NOT
+        verdict, counts, failure = await self._judged(resource)
+        if verdict:
+            await self._report(resource, verdict, counts)
+        if failure:
+            raise failure
+        return SECONDS_WHEN_READY if verdict and verdict.ready else SECONDS_WHEN_NOT
 
-    async def _converge(self, resource: Obj) -> tuple[Verdict, Obj]:
+    async def _judged(self, resource: Obj) -> tuple[Verdict | None, Obj, ApiFailure | None]:
+        """No verdict where a failure will pass by itself; the caller tries again in any case."""
+        try:
+            verdict, counts, failure = await self._converge(resource)
+        except ApiFailure as error:
+            verdict, counts, failure = None, {}, error
+        if failure and (failure.final or (failure.inner and verdict and not verdict.ready)):
+            return Verdict(False, "ApplyFailed", str(failure), failed=failure.final), counts, failure
+        return (None if failure else verdict), counts, failure
+
+    async def _converge(self, resource: Obj) -> tuple[Verdict, Obj, ApiFailure | None]:
+        """The verdict and the counts of what was read back, and what hindered the writing before."""
         observed = await self._observe()
-        want = wanted(self._definition, self._platform, resource, observed.nodes)
+        try:
+            want = wanted(self._definition, self._platform, resource, observed.nodes)
+        except ValueError as error:
+            return Verdict(False, "InvalidSpec", str(error), failed=True), {}, None
         refusal = conflict(want, resource, observed)
         if refusal:
-            return Verdict(False, "Conflict", refusal, failed=True), {}
+            return Verdict(False, "Conflict", refusal, failed=True), {}, None
         applied = self._applied.setdefault(resource["metadata"]["name"], Applied())
-        todo = plan(want, resource, observed, applied)
+        todo, failure = plan(want, resource, observed, applied), None
         if todo.apply or todo.delete:
             before = generation(observed.objects, "Module")
-            await self._do(todo, applied)
+            try:
+                await self._do(todo, applied)
+            except ApiFailure as error:
+                failure = error
             observed = await self._observe()
             if generation(observed.objects, "Module") != before:
                 applied.doubt_until = time.monotonic() + SECONDS_OF_DOUBT
         verdict, counts = assess(want, observed)
         if verdict.ready and time.monotonic() < applied.doubt_until:
             verdict = Verdict(False, "ModuleChanged", "the Module was changed: KMM is about to take it up")
-        return verdict, counts
+        return verdict, counts, failure
 
     async def _delete(self, resource: Obj) -> float:
         if self._finalizer not in resource["metadata"].get("finalizers", []):
@@ -115,11 +148,22 @@ class Controller:
         ours = {_names.LABEL_PART_OF: self._definition["name"]}
         lists = await asyncio.gather(*(self._list(kind, ours) for kind in self._kinds))
         pods = await self._api.list("Pod")
+        consumers = [pod for pod in pods if component_of(pod, self._definition["name"]) == "consumer"]
+        self._metrics.consumers.set(sum(map(pod_is_running, consumers)))
         return Observed(
             objects=[obj for found in lists for obj in found],
-            nodes=[view for views in self._nodes.values() for view in views],
+            nodes=[view for view in await self._views() if view["uid"] not in self._gone],
             pods=pods,
         )
+
+    async def _views(self) -> list[Obj]:
+        """Of all Nodes whose deletion was not told; now and then they are counted, to find those that are gone."""
+        views = [view for found in self._nodes.values() for view in found]
+        if time.monotonic() >= self._census_due:
+            there = await self._api.uids("Node")
+            self._gone = {view["uid"] for view in views} - there
+            self._census_due = time.monotonic() + SECONDS_BETWEEN_CENSUSES
+        return views
 
     async def _list(self, kind: str, labels: dict[str, str]) -> list[Obj]:
         try:
@@ -154,7 +198,6 @@ class Controller:
             ),
             **counts,
         }
-        self._metrics.consumers.set(len(counts.get("consumers", [])))
         self._metrics.ready.labels(resource["metadata"]["name"]).set(verdict.ready)
         if status != before:
             log.info("%s %s: %s: %s", self._kind, resource["metadata"]["name"], verdict.reason, verdict.message)

@@ -92,6 +92,7 @@ def register(
     part_of: str,
     loops: Loops,
     use_nodes: Callable[[Mapping[str, Collection[Obj]]], None],
+    count_nodes: Callable[[], None],
     on_stop: Callable[[], Awaitable[None]],
 ) -> None:
     """Puts all handlers into the registry. All are coroutines: kopf runs plain functions in threads."""
@@ -119,7 +120,10 @@ def register(
     @kopf.on.event(*_where(NODE), registry=registry)
     async def on_node(event: kopf.RawEvent, name: str, **indices: Any) -> None:
         view: Obj = next(iter(indices["nodes"].get(name, [])), {})
-        if seen.get(name) != view:  # a heartbeat changes nothing in the view
+        anew = event["type"] is None  # listed: at the start, and after a lost watch, which does not tell what went
+        if anew:
+            count_nodes()
+        if anew or seen.get(name) != view:  # a heartbeat changes nothing in the view
             seen[name] = view
             loops.wake_all()
         if event["type"] == "DELETED":

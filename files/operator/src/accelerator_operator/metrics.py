@@ -19,4 +19,3 @@ class Metrics:
     def forget(self, name: str) -> None:
         """The custom resource is gone: an old value would alert for ever."""
         self.ready.remove_by_labels({"name": name})
-        self.consumers.set(0)

@@ -71,24 +71,55 @@ USER = made("NodeFeatureRule", "b", "nfd")
 
 
 @pytest.mark.parametrize(
-    ("install", "users", "csvs", "shared", "kinds"),
+    ("install", "users", "csvs", "shared", "definitions", "kinds"),
     [
         (
             INSTALL,
             [],
             [CSV],
             [DISCOVERY],
+            ["t.x.example"],
             "Namespace ConfigMap CustomResourceDefinition ClusterServiceVersion Subscription NodeFeatureDiscovery",
         ),
-        (INSTALL, [], [], [DISCOVERY], "Namespace ConfigMap Subscription NodeFeatureDiscovery"),
-        (INSTALL, [USER], [CSV], [DISCOVERY], "ConfigMap"),
-        ([], [], [], [RECORD, DISCOVERY], "ConfigMap NodeFeatureDiscovery"),
-        ([], [USER], [], [RECORD, DISCOVERY], "ConfigMap"),
+        (INSTALL, [], [], [DISCOVERY], [], "Namespace ConfigMap Subscription NodeFeatureDiscovery"),
+        (INSTALL, [], [], [], ["t.x.example"], "Namespace ConfigMap CustomResourceDefinition Subscription"),
+        (INSTALL, [USER], [CSV], [DISCOVERY], ["t.x.example"], "ConfigMap"),
+        ([], [], [], [RECORD, DISCOVERY], ["t.x.example"], "ConfigMap NodeFeatureDiscovery"),
+        ([], [USER], [], [RECORD, DISCOVERY], [], "ConfigMap"),
     ],
-    ids=["the last user", "half installed", "another user", "only the instance is ours", "which another uses"],
+    ids=[
+        "the last user",
+        "half installed",
+        "half removed",
+        "another user",
+        "only the instance is ours",
+        "which another uses",
+    ],
 )
-def test_an_operator_goes_with_its_last_user(install, users, csvs, shared, kinds):
-    assert [item["kind"] for item in objects.uninstalled(install, users, csvs, shared)] == kinds.split()
+def test_an_operator_goes_with_its_last_user(install, users, csvs, shared, definitions, kinds):
+    found = objects.uninstalled(install, users, csvs, shared, definitions)
+    assert [item["kind"] for item in found] == kinds.split()
+
+
+HELD = {
+    "msg": '"Module" "widget": Timed out waiting on resource',
+    "result": {"kind": "Module", "metadata": {"name": "widget", "namespace": "n", "finalizers": ["kmm/unload"]}},
+}
+
+
+def test_what_does_not_go_is_told_with_what_holds_it():
+    said = objects.not_gone(HELD, 60)
+    assert said.startswith('"Module" "widget": Timed out waiting on resource; expected Module n/widget to be gone ')
+    assert "within 60 s; seen it there, finalizers kmm/unload; next: kubectl -n n get module widget -o yaml" in said
+    assert "kubectl get nodemodulesconfigs -o yaml" in said
+    assert said.endswith("then run the play again, it goes on from here")
+    namespace = {"msg": "no", "result": {"kind": "Namespace", "metadata": {"name": "widget"}}}
+    assert "finalizers none; next: kubectl get namespace widget -o yaml; then" in objects.not_gone(namespace, 60)
+
+
+def test_what_is_refused_is_told_as_it_was_said():
+    said = objects.not_gone({"msg": "Failed to delete object: Forbidden"}, 60)
+    assert said == "Failed to delete object: Forbidden; next: mend that, then run the play again, it goes on from here"
 
 
 def test_title():

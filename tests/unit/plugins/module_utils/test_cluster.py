@@ -9,6 +9,7 @@ import subprocess
 import threading
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from ansible_collections.ecosystem_edge.accelerator.plugins.module_utils import _cluster
@@ -85,10 +86,53 @@ def test_discovery_of_an_old_api_server(fake: FakeApi, api: _cluster.Api) -> Non
     assert {gv: [r.plural for r in rs] for gv, rs in found.items()} == {"v1": ["nodes"], "apps/v1": ["daemonsets"]}
 
 
-@pytest.mark.parametrize("status", [404, 503])
-def test_a_group_that_is_not_served_has_no_kinds(fake: FakeApi, api: _cluster.Api, status: int) -> None:
-    fake.on("/apis/x.example.com/v1", Status(status))
+def test_a_group_that_is_out_of_order_is_no_hindrance(fake: FakeApi, api: _cluster.Api) -> None:
+    """As of metrics.k8s.io where nothing measures."""
+    fake.on("/api", {"kind": "APIVersions", "versions": []})
+    fake.on("/apis", {"kind": "APIGroupList", "groups": [{"versions": [{"groupVersion": "metrics.k8s.io/v1beta1"}]}]})
+    fake.on("/apis/metrics.k8s.io/v1beta1", Status(503, "service unavailable"))
+    assert api.discover() == {"metrics.k8s.io/v1beta1": []}
+
+
+def test_a_group_that_is_not_served_has_no_kinds(fake: FakeApi, api: _cluster.Api) -> None:
+    fake.on("/apis/x.example.com/v1", Status(404))
     assert api.discover_one("x.example.com/v1") == []
+
+
+def test_an_api_server_that_has_just_started_does_not_deny_a_group(fake: FakeApi, api: _cluster.Api) -> None:
+    """Who takes that for absence removes what is in use."""
+    fake.on("/apis/x.example.com/v1", Status(503, "made before all known HTTP paths have been installed"))
+    with pytest.raises(_cluster.Refused, match="503"):
+        api.discover_one("x.example.com/v1")
+
+
+def test_a_list_that_expires_between_two_pages_is_begun_anew(fake: FakeApi, api: _cluster.Api) -> None:
+    gone = Status(410, "The provided continue parameter is too old")
+    fake.on("/api/v1/nodes", [listing(thing("a"), token="t1"), gone, listing(thing("b"), token="t2"), listing()])
+    items, _version = api.pages("/api/v1/nodes")
+    assert [item["metadata"]["name"] for item in items] == ["b"]
+
+
+def test_a_list_that_always_expires_is_told(fake: FakeApi, api: _cluster.Api) -> None:
+    fake.on("/api/v1/nodes", Status(410, "too old"))
+    with pytest.raises(_cluster.Expired, match=r"answered GET /api/v1/nodes with 410: too old"):
+        api.pages("/api/v1/nodes")
+    assert len(fake.asked) == _cluster.LISTS
+
+
+@pytest.mark.parametrize("send", ["get", "json_patch"])
+def test_a_server_without_time_is_asked_again(fake: FakeApi, api: _cluster.Api, send: str) -> None:
+    """A kind whose definition has just come, too, is answered with 429 for a while."""
+    fake.on("/api/v1/nodes/n", [Status(429, "storage is (re)initializing"), thing("n")])
+    assert getattr(api, send)("/api/v1/nodes/n", *([[]] if send == "json_patch" else [])) == thing("n")
+    assert len(fake.asked) == 2
+
+
+def test_a_server_that_never_has_time_is_told(fake: FakeApi, api: _cluster.Api) -> None:
+    fake.on("/version", Status(429, "too many requests"))
+    with pytest.raises(_cluster.Refused, match="429"):
+        api.get("/version")
+    assert len(fake.asked) == _cluster.TRIES
 
 
 def test_a_watch_gives_events_until_the_server_ends_it(fake: FakeApi, api: _cluster.Api) -> None:
@@ -111,6 +155,12 @@ def test_a_watch_whose_connection_breaks_may_be_tried_again(fake: FakeApi, api: 
     assert next(watch)["type"] == "ADDED"
     with pytest.raises(_cluster.Unreachable):
         next(watch)
+
+
+def test_a_watch_that_is_too_old_from_the_start_says_so(fake: FakeApi, api: _cluster.Api) -> None:
+    fake.on("/api/v1/nodes", Status(410, "too old resource version"))
+    with pytest.raises(_cluster.Expired, match="too old resource version"):
+        list(api.watch("/api/v1/nodes", "5", 30))
 
 
 @pytest.mark.parametrize(
@@ -162,6 +212,14 @@ def test_a_certificate_of_nobody(tmp_path: Path) -> None:
     assert not isinstance(caught.value, _cluster.Unreachable), "waiting does not make a certificate right"
     assert f"the certificate of {host} cannot be verified: [SSL: CERTIFICATE_VERIFY_FAILED]" in str(caught.value)
     assert "K8S_AUTH_SSL_CA_CERT" in str(caught.value)
+
+
+@pytest.mark.parametrize("text", ["a: [", "hello", "", "{}"], ids=["no YAML", "no mapping", "empty", "no context"])
+def test_a_kubeconfig_that_is_none(tmp_path: Path, text: str) -> None:
+    (tmp_path / "config").write_text(text)
+    module = SimpleNamespace(params={"kubeconfig": str(tmp_path / "config")})
+    with pytest.raises(_cluster.ClusterError, match=r"no way to log in to a cluster with kubeconfig .*; next: give"):
+        _cluster.connect(module)
 
 
 def test_what_is_borrowed_from_kubernetes_core_is_there() -> None:

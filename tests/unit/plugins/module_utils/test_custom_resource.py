@@ -55,6 +55,20 @@ def test_a_custom_resource_without_selector_is_refused() -> None:
         _manifests.effective(widget(), spec)
 
 
+@pytest.mark.parametrize(
+    ("spec", "said"),
+    [
+        ({"requiredDevices": 6}, r"at most 5, what each node has by spec\.maxdev; seen 6"),
+        ({"maxdev": 1}, r"at most 1, what each node has by spec\.maxdev; seen 2"),
+        ({"maxdev": None, "requiredDevices": 6}, r"at most 5, what each node has by devices\.count; seen 6"),
+    ],
+)
+def test_a_consumer_that_no_node_could_serve_is_refused(spec: Obj, said: str) -> None:
+    whole = {**_manifests.custom_resource(example(), IMAGES)["spec"], **spec}
+    with pytest.raises(ValueError, match=rf"spec\.requiredDevices: expected {said}"):
+        _manifests.effective(example(), {key: value for key, value in whole.items() if value is not None})
+
+
 def test_effective_leaves_the_definition_alone() -> None:
     definition = example()
     before = json.dumps(definition)

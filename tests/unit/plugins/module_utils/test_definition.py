@@ -47,6 +47,15 @@ def test_what_is_no_mapping_is_one_mistake(given: Any) -> None:
     assert mistake.startswith("accelerator: expected a mapping with name, ")
 
 
+def test_one_namespace_is_fine_for_an_operator_that_is_not_installed() -> None:
+    assert widget(nfd={"namespace": "openshift-kmm", "install": False})["nfd"]["namespace"] == "openshift-kmm"
+
+
+@pytest.mark.parametrize("filled", [widget(), example()], ids=["shortest", "shipped"])
+def test_what_is_filled_already_stays_as_it_is(filled: Any) -> None:
+    assert _definition.load(filled, {}, "/elsewhere") == filled
+
+
 def test_the_shortest_definition_is_complete_after_filling() -> None:
     filled = widget()
     assert filled["namespace"] == "widget"

@@ -11,6 +11,7 @@ from ansible_collections.ecosystem_edge.accelerator.plugins.module_utils import 
 from ansible_collections.ecosystem_edge.accelerator.plugins.module_utils._facts_permissions import Need
 from fake_api import thing
 
+PLAYBOOK = "accelerator-playbook"
 CONTROL_PLANE = {"key": "node-role.kubernetes.io/control-plane", "effect": "NoSchedule"}
 
 
@@ -105,6 +106,20 @@ def test_what_an_operator_group_watches(item: Any, targets: list[str]) -> None:
     assert _facts.operator_group(item) == group
 
 
+@pytest.mark.parametrize(
+    ("phases", "phase"),
+    [
+        ([], None),
+        ([None], "Pending"),
+        (["Failed"], "Failed"),
+        (["Replacing", "Installing"], "Installing"),
+        (["Replacing", "Succeeded"], "Succeeded"),
+    ],
+)
+def test_how_far_olm_is_with_an_operator(phases: list[str | None], phase: str | None) -> None:
+    assert _facts.phase([thing("csv", "n", **({"status": {"phase": one}} if one else {})) for one in phases]) == phase
+
+
 def test_what_is_written_on_the_accelerators_namespace() -> None:
     items = [thing("a"), thing("b", metadata={"labels": {"x": "y"}})]
     assert _facts.namespace(items, "b") == {"labels": {"x": "y"}, "annotations": {}}
@@ -151,6 +166,12 @@ def test_needs_depend_on_what_is_installed() -> None:
     assert subscribe in needs()
     assert subscribe not in needs(found={"kmm": {"api": "kmm.sigs.x-k8s.io/v1beta1"}})
     assert subscribe not in needs(kmm={"install": False})
+    plans = "watch installplans.operators.coreos.com (namespace openshift-kmm)"
+    assert plans in needs()
+    assert plans not in needs(kmm={"install": False})
+    definitions_of_ours = "list customresourcedefinitions.apiextensions.k8s.io (cluster-wide)"
+    assert definitions_of_ours not in needs(managed_by="playbook")
+    assert definitions_of_ours in needs(managed_by="playbook", found={"namespaces": {"openshift-kmm": PLAYBOOK}})
     monitor = "create servicemonitors.monitoring.coreos.com (namespace ptemplate)"
     assert monitor not in needs()
     assert monitor in needs({"monitoring.coreos.com/v1": ["ServiceMonitor", "PrometheusRule"]})
@@ -159,6 +180,20 @@ def test_needs_depend_on_what_is_installed() -> None:
     version = "get clusterversions.config.openshift.io (cluster-wide)"
     assert version not in needs()
     assert version in needs({"config.openshift.io/v1": ["ClusterVersion"]})
+
+
+def test_who_writes_a_role_needs_what_it_grants() -> None:
+    """The API server refuses it otherwise, when images are built and NFD and KMM are installed."""
+    found = _facts_permissions.grants(definitions.example(), definitions.facts(platform="openshift"))
+    assert [str(escalate) for escalate, _needs in found] == [
+        "escalate roles.rbac.authorization.k8s.io (namespace ptemplate)",
+        "escalate clusterroles.rbac.authorization.k8s.io (cluster-wide)",
+    ]
+    in_namespace, in_cluster = ({str(need) for need in granted} for _escalate, granted in found)
+    assert "patch ptemplates/status.pt.example.com (namespace ptemplate)" in in_namespace
+    assert "delete modules.kmm.sigs.x-k8s.io (namespace ptemplate)" in in_namespace
+    assert in_cluster == {f"{verb} nodes (cluster-wide)" for verb in ("list", "watch", "patch")}
+    assert _facts_permissions.grants(definitions.example(managed_by="playbook"), definitions.facts()) == []
 
 
 def test_the_resource_of_a_kind() -> None:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 
 import pytest
@@ -116,6 +117,9 @@ def test_without_a_ready_label_the_driver_is_not_judged() -> None:
         (["ok", "unschedulable"], 1, True),
         (["ok", "unschedulable"], 2, False),
         (["unschedulable"], None, False),
+        (["ok", "node_not_ready"], None, False),
+        (["ok", "node_not_ready"], 1, True),  # it was not counted when it was asked how many there should be
+        (["ok", "node_not_ready"], 2, False),
     ],
 )
 def test_no_node_is_never_well(verdicts: list[str], expected_nodes: int | None, well: bool) -> None:
@@ -248,6 +252,29 @@ def test_it_looks_again_until_all_is_well(fake: FakeApi, reader: _health_read.Re
     entries, _elapsed = _health_read.wait(reader, "all", 30)
     assert entries[0]["verdict"] == "ok"
     assert fake.paths().count(DEVICES) == 1, "the plugin is asked at the end only"
+
+
+def test_trouble_before_the_first_node_is_survived(fake: FakeApi, reader: _health_read.Reader) -> None:
+    """An answer without any node is an answer."""
+    fake.on(NODES, [listing(), Status(503), listing(node())])
+    assert _health_read.wait(reader, "none", 30)[0][0]["verdict"] == "ok"
+
+
+def test_plugins_that_hang_do_not_wait_for_one_another(fake: FakeApi, reader: _health_read.Reader) -> None:
+    names = [f"n{number}" for number in range(_health_read.ASKED_AT_ONCE)]
+    fake.on(NODES, listing(*({**node(), "metadata": {**node()["metadata"], "name": name}} for name in names)))
+    fake.on(PODS, listing(*(pod(f"plugin-{name}", on=name) for name in names)))
+    together = threading.Barrier(len(names), timeout=20)
+
+    def hang(_query: Any) -> Any:
+        together.wait()
+        return {"registered": True, "devices": devices(*FIVE)}
+
+    for name in names:
+        fake.on(f"{PODS}/plugin-{name}:9400/proxy/devices", hang)
+    entries, _elapsed = _health_read.wait(reader, "all", 0)
+    assert [(one["node"], one["verdict"]) for one in entries] == [(name, "ok") for name in names]
+    assert reader.api.requests == 2 + len(names)
 
 
 def test_devices_that_are_not_well_by_the_plugin_s_word_are_waited_for(

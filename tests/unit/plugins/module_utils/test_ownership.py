@@ -69,7 +69,7 @@ def test_who_would_not_install_is_on_record_where_an_accelerator_did() -> None:
     (record,) = render("kmm_install", definition, **seen)
     assert (record["metadata"]["namespace"], record["metadata"]["name"]) == ("there", "accelerator-user-widget")
     assert record in render("kmm_install", widget(), **seen)
-    last = render("kmm_install", _ownership.widest(definition), **seen)
+    last = render("kmm_installed", definition, **seen)
     assert kinds(last) == ["Namespace", "OperatorGroup", "Subscription", "ConfigMap"]
     theirs = {"olm": {"subscriptions": [{**OURS, "managed_by": None}]}}
     assert render("kmm_install", definition, **theirs) == []
@@ -162,6 +162,12 @@ def test_what_is_no_longer_wanted_is_surplus(over: Obj, surplus: list[str]) -> N
     definition = widget(**over)
     wanted = [item for stage in stages for item in render(stage, definition)]
     assert kinds(_ownership.surplus(briefly(before), definition, facts(), stages, wanted)) == surplus
+
+
+def test_what_only_an_earlier_version_made_is_surplus_too() -> None:
+    old = found("v1", "Service", "widget-driver", "widget", "widget")
+    old["metadata"]["labels"]["app.kubernetes.io/component"] = "driver"
+    assert _ownership.surplus([old], widget(), facts(), PRUNED, []) == [old]
 
 
 def test_the_driver_goes_after_its_users() -> None:

@@ -4,10 +4,11 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from ansible_collections.ecosystem_edge.accelerator.plugins.module_utils import _wait
+from ansible_collections.ecosystem_edge.accelerator.plugins.module_utils import _wait, _wait_rules
 from ansible_collections.ecosystem_edge.accelerator.plugins.module_utils._cluster import Api, Refused, Unreachable
 from fake_api import Cut, FakeApi, Status, Stream, listing, serve, thing
 from kubernetes.client import Configuration
@@ -107,6 +108,37 @@ def test_it_lists_once_then_watches_from_there(fake: FakeApi, api: Api) -> None:
     assert fake.asked[2][1]["resourceVersion"] == "7"
 
 
+def test_it_waits_until_no_more_of_them_come(fake: FakeApi, api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    """How many nodes have the hardware, nobody knows beforehand: the first one is not all."""
+    clock = [1.0]
+    monkeypatch.setattr(_wait_rules, "time", SimpleNamespace(monotonic=lambda: clock[0]))
+    fake.on("/api/v1", PODS)
+    first, second = pod("a", "Running"), pod("b", "Running")
+    answers = iter([listing(), Stream(event("ADDED", first)), listing(first), Stream(event("ADDED", second))])
+
+    def later(query: Any) -> Any:
+        if answer := next(answers, None):
+            return answer
+        clock[0] += 6 if "watch" in query else 0
+        return Stream() if "watch" in query else listing(first, second)
+
+    fake.on(PATH, later)
+    outcome = _wait.wait(api, TARGET, rules(), 600, settle=10)
+    assert [item["metadata"]["name"] for item in outcome.seen.items] == ["a", "b"]
+    assert clock == [13.0]
+    assert [query["timeoutSeconds"] for _path, query, _headers in fake.asked if "watch" in query][1:] == [
+        "10",
+        "10",
+        "4",
+    ]
+
+
+def test_what_does_not_settle_ends_with_the_time(fake: FakeApi, api: Api) -> None:
+    fake.on("/api/v1", PODS)
+    fake.on(PATH, lambda query: Stream() if "watch" in query else listing(pod("a", "Running")))
+    assert _wait.wait(api, TARGET, rules(), 0.5, settle=600).seen.done
+
+
 def test_it_fails_at_once_when_waiting_is_in_vain(fake: FakeApi, api: Api) -> None:
     fake.on("/api/v1", PODS)
     fake.on(PATH, [listing(pod("a", "Pending")), Stream(event("MODIFIED", pod("a", "Failed")))])
@@ -133,6 +165,18 @@ def test_trouble_with_a_watch_is_survived(fake: FakeApi, api: Api, trouble: Any)
     outcome = wait(api)
     assert [item["metadata"]["name"] for item in outcome.seen.items] == ["a"]
     assert outcome.seen.done
+
+
+def test_a_watch_that_always_expires_is_begun_anew_with_pauses(
+    fake: FakeApi, api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pauses: list[float] = []
+    monkeypatch.setattr(_wait, "pause", pauses.append)
+    fake.on("/api/v1", PODS)
+    expired = Stream(event("ERROR", {"code": 410, "message": "too old resource version"}))
+    fake.on(PATH, lambda query: expired if "watch" in query else listing(pod("a", "Pending")))
+    assert not wait(api, 0.5).seen.done
+    assert fake.paths().count(PATH) <= 2 * (len(pauses) + 1)
 
 
 def test_a_restart_of_the_api_server_is_survived(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -210,6 +254,10 @@ def test_the_message_of_a_failure_says_what_the_object_says() -> None:
         "pods run: waiting is in vain; object ns/a: no such image; next: look"
     )
     assert "status.phase == 'Failed' holds; seen Failed" in _wait.in_vain("pods", ours, None, None, outcome, None)
+
+
+def test_what_an_expression_does_not_find_is_told_by_the_phase() -> None:
+    assert _wait.brief(pod("a", "Pending"), _wait.Expression("show", "status.message")) == "Pending"
 
 
 def test_book_keeping_is_left_out() -> None:

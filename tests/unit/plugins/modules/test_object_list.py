@@ -3,8 +3,7 @@
 
 from __future__ import annotations
 
-import pytest
-from ansible_collections.ecosystem_edge.accelerator.plugins.module_utils._cluster import Refused, Resource
+from ansible_collections.ecosystem_edge.accelerator.plugins.module_utils._cluster import Resource
 from ansible_collections.ecosystem_edge.accelerator.plugins.modules import object_list
 
 
@@ -41,23 +40,3 @@ def test_names_and_labels_of_what_is_served():
         ("/api/v1/configmaps", {"labelSelector": ""}),
         "x/v1",
     ]
-
-
-@pytest.mark.parametrize(("status", "busy", "asked"), [(429, 2, 3), (429, 99, object_list.TRIES), (403, 1, 1)])
-def test_a_kind_that_is_just_coming_is_asked_again(monkeypatch, status, busy, asked):
-    tries = []
-
-    class Busy(Api):
-        def pages(self, path, accept, **query):
-            tries.append(path)
-            if len(tries) <= busy:
-                raise Refused("storage is (re)initializing", status, "")
-            return super().pages(path, accept, **query)
-
-    monkeypatch.setattr(object_list, "pause", lambda _seconds: None)
-    if busy == 2:
-        assert len(object_list.objects(Busy(), [query("ConfigMap")])) == 1
-    else:
-        with pytest.raises(Refused):
-            object_list.objects(Busy(), [query("ConfigMap")])
-    assert len(tries) == asked
