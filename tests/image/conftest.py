@@ -25,6 +25,11 @@ from typing import Any
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / "tests"))
+
+from measured import pytest_terminal_summary, say  # noqa: E402
+
+__all__ = ("pytest_terminal_summary", "say")
 TOOLS = {"podman": "podman", "skopeo": "skopeo", "docker-registry": "docker-registry", "gcc": "gcc"}
 STARTS_SECONDS, MODULE_SECONDS = 60, 600  # no promise of anybody's: these tests run beside a lab, which comes first
 USER, PASSWORD = "builder", "correct-horse"

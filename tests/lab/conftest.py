@@ -5,13 +5,19 @@ from __future__ import annotations
 
 import json
 import subprocess
-from collections.abc import Callable, Generator, Iterator
+import sys
+from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / "tests"))
+
+from measured import pytest_terminal_summary, say  # noqa: E402
+
+__all__ = ("pytest_terminal_summary", "say")
 
 
 class LabCommand:
@@ -74,20 +80,3 @@ def lab_says(lab: LabCommand) -> str:
     except (OSError, subprocess.TimeoutExpired) as error:
         return f"the lab cannot be asked: {error}"
     return done.stdout + done.stderr
-
-
-MEASURED = pytest.StashKey[list[str]]()
-
-
-@pytest.fixture
-def say(request: pytest.FixtureRequest) -> Callable[[str], None]:
-    """Tells a measured figure at the end of the run: what is printed before that, pytest keeps to itself."""
-    told = request.config.stash.setdefault(MEASURED, [])
-    return lambda text: told.append(f"{request.node.name}: {text}")
-
-
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    if told := config.stash.get(MEASURED, []):
-        terminalreporter.section("measured")
-        for line in told:
-            terminalreporter.line(line)
