@@ -22,7 +22,7 @@ cache=${XDG_CACHE_HOME:-$HOME/.cache}/ecosystem-edge-accelerator/ansible-test
 mkdir -p "$cache/.ansible/test/cache"
 # Two at a time (this gate and the test of it) would make the same virtual environment, and delete each other's half.
 exec 9> "$cache/lock"
-flock 9
+flock --nonblock 9 || { echo "sanity: waits for another run of it"; flock 9; }
 for version in 24_2 25_2; do
   printf '%s\n' 'import subprocess, sys' \
     'sys.exit(subprocess.call([sys.executable, "-m", "ensurepip", "--default-pip"]))' \
@@ -34,7 +34,7 @@ git init -q . && git add -A
 log=$tree/log
 python=$("$OLDPWD/.venv/bin/python" -c 'import sys; sys.stdout.write("%d.%d" % sys.version_info[:2])')
 status=0
-HOME=$cache PATH="$OLDPWD/.venv/bin:$PATH" ansible-test sanity --python "$python" --color no "$@" > "$log" 2>&1 || status=$?
+HOME=$cache PATH="$OLDPWD/.venv/bin:$PATH" ansible-test sanity --python "$python" --color no "$@" > "$log" 2>&1 9>&- || status=$?
 cat "$log"
 tests=$(grep -c '^Running sanity test' "$log" || true)
 if [ "$tests" -eq 0 ]; then
