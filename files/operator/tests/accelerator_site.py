@@ -65,11 +65,24 @@ class Site:
         command += ["--metrics-port", str(self.ports[0]), "--health-port", str(self.ports[1])]
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
+        # So that the bounds of the tests are those of its reactions: on a busy machine the imports alone take longer.
+        eventually(self._is_alive, 180, lambda: f"the operator's start; log:\n{self.log.read_text()[-3000:]}")
+
+    def _is_alive(self) -> bool:
+        assert self.process
+        assert self.process.poll() is None, f"ended with {self.process.returncode}: {self.log.read_text()[-3000:]}"
+        try:
+            return self.http(1, "/healthz") == "{}"
+        except httpx2.HTTPError:
+            return False
 
     def stop(self, kill: bool = False) -> None:
         if self.process:
-            self.process.kill() if kill else self.process.terminate()
-            self.process.wait(10)
+            try:
+                self.process.kill() if kill else self.process.terminate()
+                self.process.wait(60)
+            finally:
+                self.process.kill()  # one that did not end would go on beside the next test's
 
     def http(self, port: int, path: str) -> str:
         return httpx2.get(f"http://127.0.0.1:{self.ports[port]}{path}").raise_for_status().text
