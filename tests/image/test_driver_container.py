@@ -187,10 +187,10 @@ def test_a_certificate_of_another_key_is_refused(workshop: Workshop) -> None:
     subprocess.run([*argv, "-keyout", workshop.folder / "x.pem", "-out", other], check=True, capture_output=True)
     secrets, headers = workshop.folder / "secrets", workshop.folder / "headers"
     for folder in (secrets, headers / "scripts"):
-        folder.mkdir()
+        folder.mkdir(parents=True)
     (secrets / "signing-key").write_bytes(workshop.key.read_bytes())
     (secrets / "signing-certificate").write_bytes(other.read_bytes())
-    (headers / "scripts" / "sign-file").write_text("#!/bin/sh\nprintf '~Module signature appended~\\n' >> \"$5\"\n")
+    (headers / "scripts" / "sign-file").write_text("#!/bin/sh\nprintf '~Module signature appended~\\n' >> \"$4\"\n")
     (headers / "scripts" / "sign-file").chmod(0o755)
     extra = image / "opt" / "lib" / "modules" / "6.1.0-test" / "extra"
     extra.mkdir(parents=True)
