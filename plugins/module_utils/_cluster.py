@@ -89,7 +89,7 @@ class Api:
         items: list[Json] = []
         token = ""
         while True:
-            extra = {"continue": token} if token else {}
+            extra: Json = {"continue": token} if token else {}
             page = self.get(path, limit=PAGE, **query, **extra)
             items += page.get("items") or []
             token = page["metadata"].get("continue") or ""
