@@ -167,7 +167,7 @@ sys.path.insert(0, {str(ROOT / "tests")!r})
 import phases
 from tiers import Phase
 phases.LOGS = pathlib.Path({str(tmp_path)!r})
-phases.STOP_SECONDS = 1
+phases.STOP_SECONDS = 10
 phases.TIERS["test"] = lambda extra: [
     Phase("hangs", ["sh", "-c", {waits!r}, "sh", {str(tmp_path / "pid")!r}]),
     Phase("next", ["true"], after=("hangs",)),
