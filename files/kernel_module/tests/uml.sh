@@ -2,39 +2,35 @@
 # SPDX-License-Identifier: Apache-2.0
 # The module in User-Mode Linux: a kernel as a process, without a virtual machine. Usage: tests/uml.sh [suite|leaks|plants…]
 #   suite   the functional suite with KASAN, lockdep and fault injection
-#   leaks   loads, faults, removals and opens with kmemleak
+#   leaks   loads, faults, removals and opens, with kmemleak
 #   plants  the defects in tests/plants, each planted into a copy of the source: the same tests must catch each of them
-# Without arguments all of them. The two kernels come from tests/uml_kernel.sh, some minutes the first time.
-# Logs are in build/uml/.
+# Without arguments all of them. The kernel comes from tests/uml_kernel.sh, some minutes the first time.
+# UML_KERNEL=FOLDER takes another build of a kernel. Logs are in build/uml/.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 name=uml.sh
 # shellcheck source-path=SCRIPTDIR source=lib.sh
 . tests/lib.sh
 here=$PWD
+kernel=${UML_KERNEL:-}
 
 say() { echo "$name: $((SECONDS / 60)):$(printf %02d $((SECONDS % 60))) $*"; }
 
 running=
 trap '[ -z "$running" ] || kill "$running"' EXIT
 trap 'exit 1' INT TERM
-declare -A kernels # build folder by kind
 
-kernel() { # KIND
-  [ -n "${kernels[$1]:-}" ] || kernels[$1]=$(tests/uml_kernel.sh "$1") || exit 1
-}
-
-# The module for that kernel, in build/uml/<kind>[-<plant>]; built only when source or kernel changed. Sets $module.
-build() { # KIND [PLANT]
-  local folder=build/uml/$1${2:+-$2} key
-  kernel "$1"
+# The module for that kernel, in build/uml/source or build/uml/<plant>; built only when source or kernel changed. Sets $module.
+build() { # [PLANT]
+  local folder=build/uml/${1:-source} key
+  [ -n "$kernel" ] || kernel=$(tests/uml_kernel.sh) || exit 1
   module=$folder/ptemplate_char_dev.ko
-  key=$({ cat Kbuild probe.sh probes/*.c ptemplate*.[ch] tests/stress.c ${2:+"tests/plants/$2.patch"}; echo "${kernels[$1]}"; } | sha256sum)
+  key=$({ cat Kbuild probe.sh probes/*.c ptemplate*.[ch] tests/stress.c ${1:+"tests/plants/$1.patch"}; echo "$kernel"; } | sha256sum)
   [ "$key" = "$(cat "$folder/.key" 2>/dev/null)" ] && return
   stage "$folder"
-  [ -z "${2:-}" ] || patch -s -d "$folder" -p1 <"tests/plants/$2.patch" ||
-    die "tests/plants/$2.patch does not fit the source any more; next: make it again from $folder"
-  make -s -C "$folder" KDIR="${kernels[$1]}" ARCH=um modules >"$folder/build.log" 2>&1 ||
+  [ -z "${1:-}" ] || patch -s -d "$folder" -p1 <"tests/plants/$1.patch" ||
+    die "tests/plants/$1.patch does not fit the source any more; next: make it again from $folder"
+  make -s -C "$folder" KDIR="$kernel" ARCH=um modules >"$folder/build.log" 2>&1 ||
     die "the module did not build: $(tail -n 20 "$folder/build.log")"
   make -s programs >>"$folder/build.log" 2>&1 || die "the programs did not build: $(tail -n 20 "$folder/build.log")"
   cp build/stress "$folder"
@@ -42,13 +38,13 @@ build() { # KIND [PLANT]
 }
 
 # Starts that kernel with the suite as its first process; what both say is in $log. Fails if one of the tests did.
-boot() { # KIND TEST…
-  local kind=$1
+boot() { # KMEMLEAK(on|off) TEST…
+  local kmemleak=$1
   shift
-  log=${module%/*}/run.log
+  log=${module%/*}/run-kmemleak-$kmemleak.log
   # Memory is a file of that size in TMPDIR. Less than 1 GiB, so that asking for too much can be tested.
-  TMPDIR=$cache/uml timeout 1800 "${kernels[$kind]}/linux" mem=512M rootfstype=hostfs rootflags=/ ro quiet log_buf_len=1M \
-    con=null con0=fd:0,fd:1 init="$here/tests/uml.sh" -- inside "$module" "$@" end </dev/null >"$log" 2>&1 &
+  TMPDIR=$cache/uml timeout 1800 "$kernel/linux" mem=512M rootfstype=hostfs rootflags=/ ro quiet log_buf_len=1M \
+    kmemleak="$kmemleak" con=null con0=fd:0,fd:1 init="$here/tests/uml.sh" -- inside "$module" "$@" end </dev/null >"$log" 2>&1 &
   running=$! # ended with this script, however that ends
   wait "$running" || true
   running=
@@ -58,33 +54,33 @@ boot() { # KIND TEST…
 passed() { echo "$(grep -c '^ok' "$log") passed, $(grep -c '# SKIP' "$log" || true) skipped"; }
 
 suite() {
-  build memory
+  build
   say "the functional suite with KASAN, lockdep and fault injection"
-  boot memory || { cat "$log"; die "a test failed or the kernel died; the whole log: $log"; }
+  boot off || { cat "$log"; die "a test failed or the kernel died; the whole log: $log"; }
   grep -E '^(not )?ok|^# ' "$log"
   say "suite: $(passed)"
 }
 
 leaks() {
-  build leaks
+  build
   say "leaks, with kmemleak"
-  boot leaks test_nothing_leaks test_removals_while_others_use_it ||
+  boot on test_nothing_leaks test_removals_while_others_use_it ||
     { cat "$log"; die "a test failed or the kernel died; the whole log: $log"; }
   ! grep -q '# SKIP' "$log" || die "expected kmemleak to run, seen: $(grep '# SKIP' "$log")"
   say "leaks: $(passed)"
 }
 
-caught() { # PLANT KIND WHAT-THE-KERNEL-SAYS TEST
-  build "$2" "$1"
+caught() { # PLANT KMEMLEAK WHAT-THE-KERNEL-SAYS TEST
+  build "$1"
   ! boot "$2" "$4" || die "planted $1: expected $4 to fail, seen: it passed; log: $log"
   grep -qE "$3" "$log" || die "planted $1: expected the kernel to say '$3'; log: $log"
   say "planted $1: caught by $4: $(grep -m 1 -oE "$3.*" "$log" | tr -d '\r')"
 }
 
 plants() {
-  caught use_after_free memory 'KASAN: .*use-after-free' test_counters
-  caught lock_inversion memory 'possible circular locking dependency' test_devices_of_every_size
-  caught leak leaks 'unreferenced object' test_nothing_leaks
+  caught use_after_free off 'KASAN: .*use-after-free' test_counters
+  caught lock_inversion off 'possible circular locking dependency' test_devices_of_every_size
+  caught leak on 'unreferenced object' test_nothing_leaks
 }
 
 # The first process of that kernel. Its root is the host's file system, read-only.
