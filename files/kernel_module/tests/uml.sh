@@ -43,7 +43,7 @@ boot() { # KMEMLEAK(on|off) TEST…
   shift
   log=${module%/*}/run-kmemleak-$kmemleak.log
   # Memory is a file of that size in TMPDIR. Less than 1 GiB, so that asking for too much can be tested.
-  TMPDIR=$cache/uml timeout 1800 "$kernel/linux" mem=512M rootfstype=hostfs rootflags=/ ro quiet log_buf_len=1M \
+  TMPDIR=$cache/uml timeout 1800 "$kernel/linux" mem=512M root=host rootfstype=hostfs rootflags=/ ro quiet log_buf_len=1M \
     kmemleak="$kmemleak" con=null con0=fd:0,fd:1 init="$here/tests/uml.sh" -- inside "$module" "$@" end </dev/null >"$log" 2>&1 &
   running=$! # ended with this script, however that ends
   wait "$running" || true
