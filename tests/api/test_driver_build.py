@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from ansible_collections.ecosystem_edge.accelerator.plugins.module_utils import _definition
 from cluster import ROOT, api_server
-from plays import Roles
+from plays import Roles, collector
 from stand_ins.controller import install_definitions
 from stand_ins.kube import CONFIG_MAPS, NAMESPACES, Kube, Object, Resource
 
@@ -57,7 +57,8 @@ def test_kmm_s_recipe_is_written_once_and_taken_away(cluster: tuple[Kube, Path],
     script = (ROOT / "files" / "driver_container" / "build-module.sh").read_bytes()
     assert base64.b64encode(script).decode() in recipe["data"]["dockerfile"], "the script, to its last byte"
     assert roles.play(wanted, "driver_build/main").changed == 0
-    assert roles.play(wanted, "driver_build/teardown").deleted() == ["ConfigMap"]
+    with collector(kube, CONFIG_MAPS):
+        assert roles.play(wanted, "driver_build/teardown").deleted() == ["ConfigMap"]
     assert kube.get(CONFIG_MAPS, "built-driver-build", "built") is None
 
 

@@ -33,7 +33,11 @@ remote=/var/tmp/ptemplate-selftest
 mapfile -t scripts < <(cd tests && ls selftest*.py bench.py)
 tar -cf - -C "$folder" ptemplate_char_dev.ko -C "$PWD/build" stress bench -C "$PWD/tests" "${scripts[@]}" |
   there "rm -rf $remote && mkdir $remote && tar -xf - -C $remote"
+# Faults and holders are in debugfs, which a distribution may leave unmounted; who mounts it takes it away again.
+debug=/sys/kernel/debug
+mounted=$(there "mountpoint -q $debug || { mount -t debugfs debugfs $debug && echo yes; }" </dev/null)
 status=0
 there "cd $remote && python3 $program ptemplate_char_dev.ko" </dev/null || status=$?
 there "rm -rf $remote" </dev/null
+[ -z "$mounted" ] || there "umount $debug" </dev/null
 exit "$status"
