@@ -140,8 +140,8 @@ def eventually(what: Callable[[], Any], seconds: float = 20, message: Callable[[
 def served(cluster: Cluster, kind: str) -> bool:
     try:
         cluster.list(kind, "default")
-    except ApiError as error:
-        if error.status.code in (404, 429):  # not yet known; known and its storage being set up
+    except httpx2.HTTPStatusError as error:  # an ApiError, or one whose body is no Status
+        if error.response.status_code in (404, 429):  # not yet known; known and its storage being set up
             return False
         raise
     return True
