@@ -70,8 +70,10 @@ def new_lab() -> Phase:
     return Phase("lab up", ["sh", "-c", script], "2 min, the first time 10 min", live=True, on_lab=True)
 
 
-def on_lab(name: str, argv: list[str], about: str, after: str, live: bool = False) -> Phase:
-    return Phase(name, argv, about, (after,), live=live, on_lab=True)
+def on_lab(
+    name: str, argv: list[str], about: str, after: str, live: bool = False, minutes: float = Phase.minutes
+) -> Phase:
+    return Phase(name, argv, about, (after,), live=live, on_lab=True, minutes=minutes)
 
 
 def demo(extra: list[str]) -> list[Phase]:
@@ -103,8 +105,11 @@ def test(extra: list[str]) -> list[Phase]:
     ]
     return [
         new_lab(),
-        replace(
-            on_lab("site on the lab", [*LAB_PYTEST, "tests/lab/site", f"--ignore={OWN_DRIVER}"], "30 min", "lab up"),
+        on_lab(
+            "site on the lab",
+            [*LAB_PYTEST, "tests/lab/site", f"--ignore={OWN_DRIVER}"],
+            "30 min",
+            "lab up",
             minutes=75,
         ),
         on_lab("molecule", ["tests/molecule.sh", "default"], "8 min", "site on the lab"),
@@ -120,12 +125,11 @@ def test(extra: list[str]) -> list[Phase]:
 
 
 def soak(extra: list[str]) -> list[Phase]:
-    scenarios = on_lab("every scenario", ["tests/molecule.sh", "--all"], "1 h", "lab up")
     # Ratios: on a machine that does other things they say little, so no test asks for them.
     bench = on_lab("kernel module bench", make("files/kernel_module", "bench"), "5 min", "every scenario")
     return [
         new_lab(),
-        replace(scenarios, minutes=300),
+        on_lab("every scenario", ["tests/molecule.sh", "--all"], "1 h", "lab up", minutes=300),
         on_lab("kernel module in the node", [*LAB_PYTEST, NODE_SUITE], "6 min", "every scenario"),
         on_lab("own driver", [*LAB_PYTEST, OWN_DRIVER], "8 min", "every scenario"),
         bench,

@@ -49,7 +49,7 @@ def _driver_build(
         "title": f"kernel {kernel['version']}",
         "host": host,
         "name": names.repository(definition, "driver"),
-        "tag": names.for_kernel(names.driver_tag(definition), kernel["version"].removesuffix("+")),
+        "tag": names.driver_for_kernel(names.driver_tag(definition), kernel["version"]),
         "context": context,
         "extra_context": {"source": source},
         "build_args": {
@@ -80,7 +80,7 @@ def driver_references(definition: Json, facts: Json) -> t.List[Json]:
         {
             "kernel": kernel["version"],
             "arch": kernel["arch"],
-            "image": names.for_kernel(template, kernel["version"].removesuffix("+")),
+            "image": names.driver_for_kernel(template, kernel["version"]),
         }
         for kernel in toolkits.kernels(facts, definition["driver"]["build"]["kernels"])
     ]
@@ -124,7 +124,7 @@ def driver_proofs(
     loading = None if nodes is None else set(nodes)
     proofs = [
         {
-            "image": names.for_kernel(template, kernel["version"].removesuffix("+")),
+            "image": names.driver_for_kernel(template, kernel["version"]),
             "kernel": kernel["version"],
             "architecture": kernel["arch"],
             "modules": [driver["module"]],

@@ -129,6 +129,11 @@ def for_kernel(template: str, kernel: str) -> str:
     return template.replace(KERNEL, re.sub(r"[^A-Za-z0-9_.-]", "_", kernel))
 
 
+def driver_for_kernel(template: str, kernel: str) -> str:
+    """The driver's reference or tag for one kernel: KMM leaves out a `+` at the end, which others have."""
+    return for_kernel(template, kernel.removesuffix("+"))
+
+
 def mirrored(reference: str, mirrors: t.Mapping[str, str]) -> str:
     """A reference as it is reached from here: the longest source that it starts with gives way to its mirror."""
     if any(reference.startswith(f"{target}/") for target in mirrors.values()):
