@@ -176,7 +176,6 @@ def test_the_roles_build_on_each_host_and_export_in_order(builder: Builder, tmp_
     play = {
         "hosts": "localhost",
         "gather_facts": False,
-        "vars": {"accelerator_definition": definition},
         "tasks": [
             {"ansible.builtin.import_role": role, "vars": {"common_images": images}},
             {"ansible.builtin.debug": {"var": "common_built.results | map(attribute='image')"}, "name": "told"},
@@ -190,7 +189,11 @@ def test_the_roles_build_on_each_host_and_export_in_order(builder: Builder, tmp_
     environment = {**os.environ, **builder.environment, **builder.ansible}
     argv = [str(Path(sys.executable).with_name("ansible-playbook")), "-i", str(tmp_path / "inventory")]
     done = subprocess.run(
-        [*argv, str(tmp_path / "play.yml")], env=environment, capture_output=True, text=True, cwd=ROOT
+        [*argv, str(tmp_path / "play.yml"), "-e", json.dumps({"accelerator_definition": definition})],
+        env=environment,
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
     )
     assert done.returncode == 0, done.stdout + done.stderr
     tasks = [task for run in json.loads(done.stdout)["plays"] for task in run["tasks"]]

@@ -21,7 +21,10 @@ import kmods
 from ansible_collections.ecosystem_edge.accelerator.plugins.module_utils import _definition
 
 LABEL = "io.github.ecosystem-edge.content-key"
-NODES = [{"name": "worker-1", "labels": {"accelerator": "yes"}}, {"name": "worker-2", "labels": {}}]
+NODES = [
+    {"name": name, "labels": labels, "ready": True, "schedulable": True}
+    for name, labels in (("worker-1", {"accelerator": "yes"}), ("worker-2", {}))
+]
 FACTS = {
     "platform": "kubernetes",
     "nodes": NODES,
@@ -57,7 +60,8 @@ class Site:
         }
         definition = _definition.load(given, {}, "/")
         facts = {**FACTS, "kernels": FACTS["kernels"][:kernels]}
-        variables = {"accelerator": {}, "accelerator_definition": definition, "accelerator_facts": facts}
+        read = {"accelerator_definition": definition, "accelerator_facts": facts}
+        variables = {"accelerator": {}, "__common_checked": True, "__common_read": True, **read}
         role_task = {"ansible.builtin.import_role": {"name": f"ecosystem_edge.accelerator.{role}"}}
         book = [{"hosts": "localhost", "gather_facts": False, "tasks": [role_task]}]
         argv = [str(Path(sys.executable).with_name("ansible-playbook")), "-i", "localhost,", "-c", "local"]
@@ -93,7 +97,8 @@ def test_driver_build_refuses_an_image_that_it_finds(site: Site) -> None:
     site.push(base, {"etc/base": b"x"})
     images = {"builder": base, "driver_base": base}
     would = site.play("driver_build", "--check", kernels=1, **images)
-    [built] = next(result for name, result in would if name == "Build what the registry does not have")["results"]
+    exported = next(result for name, result in would if name == "Export what was built and what was there")
+    [built] = exported["ansible_facts"]["common_built"]["results"]
     assert built["would_build"]
     assert proof(would)["results"] == [], "what is not there yet is not asked for"
 
