@@ -59,6 +59,12 @@ OPTIONS = {
         "default": True,
         "description": "Whether to fail before the first change when the user may not do what the play does.",
     },
+    "common_purpose": {
+        "type": "str",
+        "choices": ["install", "removal"],
+        "default": "install",
+        "description": "What the play does: it is asked before the first change whether the user may.",
+    },
     "common_allow_no_nodes": {
         "type": "bool",
         "default": False,

@@ -85,17 +85,21 @@ def needs(definition: Json, facts: Json) -> t.List[Need]:
             for item in render("operator", definition, facts, IMAGES):
                 place = item["metadata"].get("namespace")
                 add(["get", "delete"], group_of(item["apiVersion"]), [plural(item["kind"])], place)
-    return list(dict.fromkeys([*found, *_to_read(definition, facts)]))
+    return list(dict.fromkeys([*found, *_to_await(definition, facts), *to_read(definition, facts)]))
 
 
-def _to_read(definition: Json, facts: Json) -> t.Iterator[Need]:
-    """For the facts, and for the waits while OLM installs."""
-    if served(facts["apis"], OLM_API):
-        yield from (Need("list", OLM_GROUP, resource) for resource in ("subscriptions", "operatorgroups"))
+def _to_await(definition: Json, facts: Json) -> t.Iterator[Need]:
+    """While OLM installs."""
     for component in ("nfd", "kmm"):
         place = awaited(definition, facts, component).get("namespace")
         for resource in OF_AN_INSTALL if place else ():
             yield from (Need(verb, OLM_GROUP, resource, place) for verb in ("list", "watch"))
+
+
+def to_read(definition: Json, facts: Json) -> t.Iterator[Need]:
+    """For the facts."""
+    if served(facts["apis"], OLM_API):
+        yield from (Need("list", OLM_GROUP, resource) for resource in ("subscriptions", "operatorgroups"))
     for place, _label in operators_of_ours(definition, facts).values():
         yield Need("list", OLM_GROUP, "clusterserviceversions", place)
         yield Need("list", "apiextensions.k8s.io", "customresourcedefinitions")
@@ -236,13 +240,17 @@ def denied_message(server: str, denied: t.Sequence[Need]) -> str:
 
 
 __all__ = (
+    "PRUNE",
+    "WATCH",
     "Need",
     "access_review",
     "denied_message",
     "everything_review",
     "grants",
+    "group_of",
     "needs",
     "plural",
     "rules_review",
     "settle",
+    "to_read",
 )

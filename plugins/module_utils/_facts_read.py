@@ -8,6 +8,7 @@ import typing as t
 from ansible_collections.ecosystem_edge.accelerator.plugins.module_utils import _facts as facts
 from ansible_collections.ecosystem_edge.accelerator.plugins.module_utils import _facts_permissions as permissions
 from ansible_collections.ecosystem_edge.accelerator.plugins.module_utils._cluster import METADATA, Api, Json, Refused
+from ansible_collections.ecosystem_edge.accelerator.plugins.module_utils._facts_removal import removal_needs
 from ansible_collections.ecosystem_edge.accelerator.plugins.module_utils._manifests import operators_of_ours
 
 NOT_OURS: Json = {"phase": None, "definitions": []}
@@ -81,16 +82,17 @@ class Reader:
         return made
 
 
-def denied(api: Api, definition: Json, found: Json) -> t.List[permissions.Need]:
-    """What the play needs and may not do: one request for an administrator, a handful for others."""
+def denied(api: Api, definition: Json, found: Json, removal: bool = False) -> t.List[permissions.Need]:
+    """What site.yml, or a teardown, needs and may not do: one request for an administrator, a handful for others."""
 
     def allowed(review: Json) -> bool:
         return api.post("/apis/authorization.k8s.io/v1/selfsubjectaccessreviews", review)["status"]["allowed"]
 
     if allowed(permissions.everything_review()):
         return []
-    namespace, needed = definition["namespace"], permissions.needs(definition, found)
-    for escalate, granted in permissions.grants(definition, found):
+    namespace = definition["namespace"]
+    needed = removal_needs(definition, found) if removal else permissions.needs(definition, found)
+    for escalate, granted in [] if removal else permissions.grants(definition, found):
         if not allowed(permissions.access_review(escalate)):
             needed += granted
     rules = api.post("/apis/authorization.k8s.io/v1/selfsubjectrulesreviews", permissions.rules_review(namespace))

@@ -39,6 +39,13 @@ options:
         request for a cluster administrator.
     type: bool
     default: false
+  purpose:
+    description:
+      - What O(check_permissions) asks about, V(install) for C(site.yml) and V(removal) for C(teardown.yml). Nothing but
+        a missing permission stands in the way of a removal.
+    type: str
+    choices: [install, removal]
+    default: install
   allow_no_nodes:
     description:
       - Whether it is fine that no node is a candidate. Otherwise it is an error.
@@ -179,6 +186,7 @@ def argument_spec() -> Json:
         "nodes": {"type": "dict"},
         "namespace": {"type": "str"},
         "check_permissions": {"type": "bool", "default": False},
+        "purpose": {"choices": ["install", "removal"], "default": "install"},
         "allow_no_nodes": {"type": "bool", "default": False},
     }
 
@@ -196,12 +204,13 @@ def run(module: t.Any) -> None:
     if params["definition"]:
         result.update(reader.operators(definition, result))
     if params["check_permissions"]:
-        lacking = denied(api, definition, result)
+        removal = params["purpose"] == "removal"
+        lacking = denied(api, definition, result, removal)
         if lacking:
             text = permissions.denied_message(api.server, lacking)
             module.fail_json(msg=text, denied=[need._asdict() for need in lacking])
         result["denied"] = []
-        objections = obstacles(definition, result)
+        objections = [] if removal else obstacles(definition, result)
         if objections:
             raise ClusterError("; ".join(objections))
     if not candidates and not params["allow_no_nodes"]:

@@ -49,10 +49,17 @@ class Roles:
 
     kubeconfig: Path
     folder: Path
+    user: str = ""  # whom the administrator of kubeconfig impersonates
+    purpose: str = "install"
 
-    def play(self, definition: Object, *parts: str, check: bool = False, **variables: Any) -> Result:
-        """parts: ROLE/TASK_FILE. The definition is checked and the cluster is read first."""
-        done = self._run(definition, parts, check, False, variables)
+    def play(
+        self, definition: Object, *parts: str, check: bool = False, permissions: bool = False, **variables: Any
+    ) -> Result:
+        """parts: ROLE/TASK_FILE. The definition is checked and the cluster is read first.
+
+        permissions: also asks whether it may be changed.
+        """
+        done = self._run(definition, parts, check, permissions, variables)
         assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-2000:]
         answer = json.loads(done.stdout)
         ran = [(t["task"]["name"], t["hosts"]["localhost"]) for play in answer["plays"] for t in play["tasks"]]
@@ -67,7 +74,8 @@ class Roles:
     def _run(
         self, definition: Object, parts: tuple[str, ...], check: bool, permissions: bool, variables: Object
     ) -> subprocess.CompletedProcess[str]:
-        read = {"common_check_permissions": permissions, "common_allow_no_nodes": True}
+        read: Object = {"common_check_permissions": permissions, "common_purpose": self.purpose}
+        read["common_allow_no_nodes"] = True
         tasks: list[Object] = [self._role("common/main", **read)]
         tasks += [self._role(part) for part in parts]
         given = {"accelerator": definition, **variables}
@@ -79,6 +87,7 @@ class Roles:
         environment = {
             **{key: value for key, value in os.environ.items() if not key.startswith(("K8S_AUTH_", "KUBECONFIG"))},
             "K8S_AUTH_KUBECONFIG": str(self.kubeconfig),
+            **({"K8S_AUTH_IMPERSONATE_USER": self.user} if self.user else {}),
             "ANSIBLE_COLLECTIONS_PATH": str(ROOT / ".ansible" / "collections"),
             "ANSIBLE_STDOUT_CALLBACK": "ansible.posix.json",
             # As some sites have it: facts are kept from run to run, and are no variables by themselves.
