@@ -9,9 +9,11 @@ import json
 import os
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from datetime import datetime, timezone
 from pathlib import Path
 
+from . import holders
 from .device import Device, DeviceError, allocated
 
 PARAMETERS = Path("/sys/module/ptemplate_char_dev/parameters")
@@ -84,6 +86,17 @@ def do_write(host: Host, given: argparse.Namespace) -> Answer:
     }, f"{device.name}: wrote {wrote} B\n"
 
 
+def do_holders(host: Host, given: argparse.Namespace) -> Answer:
+    found = holders.find(Path(given.root), given.devices.lstrip("/"), not given.open_files)
+
+    def line(holder: holders.Holder) -> str:
+        since = datetime.fromtimestamp(holder.since, timezone.utc).isoformat() if holder.since else ""
+        process = f"process {holder.process} ({holder.command})"
+        return f"{holder.device}: {holder.who}, {process}{', since ' if since else ''}{since}\n"
+
+    return [asdict(holder) for holder in found], "".join(map(line, found)) or "nobody holds a device\n"
+
+
 def parse(arguments: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="ptemplatectl", description=__doc__)
     parser.add_argument("--json", action="store_true", help="print JSON")
@@ -107,6 +120,12 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     write.add_argument("device", help="path, name or number")
     write.add_argument("text", help="-: standard input")
     write.add_argument("--offset", type=_natural)
+    who = command("holders", do_holders, "which pods hold devices open: on a node, as root")
+    who.add_argument("--root", default="/", help="where the node's file system is; default: /")
+    who.add_argument("--devices", default="/dev/ptemplate-*", help="glob of another driver's devices")
+    who.add_argument(
+        "--open-files", action="store_true", help="look through the processes even if the driver has a list"
+    )
     return parser.parse_args(arguments)
 
 
