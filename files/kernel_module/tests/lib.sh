@@ -9,10 +9,10 @@ PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin # a user's PATH lacks these on Debian
 
 die() { echo "$name: $*" >&2; exit 1; }
 
-missing() { # PURPOSE: packages of tests/prerequisites.txt whose command is not there
+missing() { # PURPOSE: packages of tests/prerequisites.txt whose command, or file, is not there
   local tool package for
   while read -r tool package for; do
-    [ "$for" = "$1" ] && { command -v "$tool" >/dev/null || echo "$package"; }
+    [ "$for" = "$1" ] && { command -v "$tool" >/dev/null || [ -e "$tool" ] || echo "$package"; }
   done <tests/prerequisites.txt | sort -u
 }
 

@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
-# The module in User-Mode Linux: a kernel as a process, without a virtual machine. Usage: tests/uml.sh [suite|leaks|plants…]
+# The module in User-Mode Linux: a kernel as a process, without a virtual machine. Usage: tests/uml.sh [suite|leaks|signed|plants…]
 #   suite   the functional suite with KASAN, lockdep and fault injection
 #   leaks   loads, faults, removals and opens, with kmemleak
+#   signed  a kernel that demands signatures loads the signed module, and neither an unsigned nor a changed one
 #   plants  the defects in tests/plants, each planted into a copy of the source: the same tests must catch each of them
 # Without arguments all of them. The kernel comes from tests/uml_kernel.sh, some minutes the first time.
 # UML_KERNEL=FOLDER takes another build of a kernel. Logs are in build/uml/.
@@ -38,13 +39,14 @@ build() { # [PLANT]
 }
 
 # Starts that kernel with the suite as its first process; what both say is in $log. Fails if one of the tests did.
-boot() { # KMEMLEAK(on|off) TEST…
-  local kmemleak=$1
+boot() { # KMEMLEAK(on|off|signed) TEST…
+  local kmemleak=$1 enforce=
   shift
   log=${module%/*}/run-kmemleak-$kmemleak.log
+  [ "$kmemleak" != signed ] || { kmemleak=off enforce=module.sig_enforce=1; }
   # Memory is a file of that size in TMPDIR. Less than 1 GiB, so that asking for too much can be tested.
   TMPDIR=$cache/uml timeout 1800 "$kernel/linux" mem=512M root=host rootfstype=hostfs rootflags=/ ro quiet log_buf_len=1M \
-    kmemleak="$kmemleak" con=null con0=fd:0,fd:1 init="$here/tests/uml.sh" -- inside "$module" "$@" end </dev/null >"$log" 2>&1 &
+    kmemleak="$kmemleak" ${enforce:+"$enforce"} con=null con0=fd:0,fd:1 init="$here/tests/uml.sh" -- inside "$module" "$@" end </dev/null >"$log" 2>&1 &
   running=$! # ended with this script, however that ends
   wait "$running" || true
   running=
@@ -70,6 +72,24 @@ leaks() {
   say "leaks: $(passed)"
 }
 
+# The key is the one that the kernel's build drew.
+signed() {
+  build
+  local folder=build/uml/signed certs=$kernel/certs
+  rm -rf "$folder"
+  mkdir "$folder"
+  cp "$module" "$folder/unsigned.ko"
+  module=$folder/ptemplate_char_dev.ko
+  "$kernel/scripts/sign-file" sha256 "$certs/signing_key.pem" "$certs/signing_key.x509" "$folder/unsigned.ko" "$module"
+  # A bit of the code, not of the signature at the end.
+  LC_ALL=C sed 's/ptemplate_char_dev/ptemplate_chor_dev/' "$module" >"$folder/changed.ko"
+  ! cmp -s "$module" "$folder/changed.ko" || die "$folder/changed.ko: expected it to differ from the signed module"
+  say "signatures are demanded"
+  boot signed signatures || { cat "$log"; die "a test failed or the kernel died; the whole log: $log"; }
+  grep -E '^(not )?ok|^# ' "$log"
+  say "signed: $(passed)"
+}
+
 caught() { # PLANT KMEMLEAK WHAT-THE-KERNEL-SAYS TEST
   build "$1"
   ! boot "$2" "$4" || die "planted $1: expected $4 to fail, seen: it passed; log: $log"
@@ -81,6 +101,24 @@ plants() {
   caught use_after_free off 'KASAN: .*use-after-free' test_counters
   caught lock_inversion off 'possible circular locking dependency' test_devices_of_every_size
   caught leak on 'unreferenced object' test_nothing_leaks
+}
+
+# In a kernel that demands signatures.
+signatures() { # FOLDER
+  echo "1..3"
+  { insmod "$1/ptemplate_char_dev.ko" && ls /dev/ptemplate-0 && rmmod ptemplate_char_dev; } || { echo "not ok 1 - a signed module loads"; return 1; }
+  echo "ok 1 - a signed module loads"
+  refused "$1/unsigned.ko" 'Key was rejected by service|Required key not available' || { echo "not ok 2 - an unsigned module is refused"; return 1; }
+  echo "ok 2 - an unsigned module is refused"
+  refused "$1/changed.ko" 'Key was rejected by service|Bad message' || { echo "not ok 3 - a changed module is refused"; return 1; }
+  echo "ok 3 - a changed module is refused"
+}
+
+refused() { # MODULE WORDS
+  local said
+  ! said=$(insmod "$1" 2>&1) || return 1
+  echo "# $said"
+  grep -qE "$2" <<<"$said"
 }
 
 # The first process of that kernel. Its root is the host's file system, read-only.
@@ -97,8 +135,12 @@ inside() { # MODULE TEST… end, and what the kernel adds to the words
     tests+=("$1")
     shift
   done
-  [ ${#tests[@]} -eq 0 ] || tests=(--only "${tests[@]}")
-  python3 tests/selftest.py "$module" "${tests[@]}" || status=$?
+  if [ "${tests[*]}" = signatures ]; then
+    signatures "${module%/*}" || status=$?
+  else
+    [ ${#tests[@]} -eq 0 ] || tests=(--only "${tests[@]}")
+    python3 tests/selftest.py "$module" "${tests[@]}" || status=$?
+  fi
   echo "uml.sh: exit status $status"
   python3 -c 'import ctypes; ctypes.CDLL(None).reboot(0x4321FEDC)' # power off
 }
@@ -108,11 +150,11 @@ if [ "${1:-}" = inside ]; then
   inside "$@"
   exit
 fi
-[ $# -gt 0 ] || set -- suite leaks plants
+[ $# -gt 0 ] || set -- suite leaks signed plants
 for part in "$@"; do
   case "$part" in
-    suite | leaks | plants) "$part" ;;
-    *) die "usage: tests/uml.sh [suite|leaks|plants…], seen: '$part'" ;;
+    suite | leaks | signed | plants) "$part" ;;
+    *) die "usage: tests/uml.sh [suite|leaks|signed|plants…], seen: '$part'" ;;
   esac
 done
 say "done"

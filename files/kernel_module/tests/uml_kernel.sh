@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
 # Builds a kernel for User-Mode Linux, which is a kernel as a process, and prints its build folder. Usage: tests/uml_kernel.sh
-# KASAN, lockdep, kmemleak and fault injection in one; about 5 minutes on 2 cores, once for each version of Debian's source.
+# KASAN, lockdep, kmemleak, fault injection and module signatures in one; about 5 minutes on 2 cores, once for each version of Debian's source.
 # Needs apt sources that have linux-source-6.1; tests/prerequisites.txt has the tools.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -9,9 +9,10 @@ name=uml_kernel.sh
 # shellcheck source-path=SCRIPTDIR source=lib.sh
 . tests/lib.sh
 # Not DEBUG_ATOMIC_SLEEP: it wants preemption counts, which User-Mode Linux has none of (ARCH_NO_PREEMPT).
-# NET is for uevents, which travel by netlink; CGROUPS for the id that the list of holders tells.
+# NET is for uevents, which travel by netlink; CGROUPS for the id that the list of holders tells. MODULE_SIG makes the build
+# draw a key, in its folder's certs/, which is trusted; signatures are demanded only where a boot says module.sig_enforce.
 with="KASAN KASAN_VMALLOC PROVE_LOCKING DEBUG_LIST DEBUG_KMEMLEAK DEBUG_FS FAULT_INJECTION FAILSLAB FAULT_INJECTION_DEBUG_FS \
-  MODULES MODULE_UNLOAD DEVTMPFS TMPFS EXPERT NET UNIX CGROUPS KALLSYMS_ALL DEBUG_INFO_NONE"
+  MODULES MODULE_UNLOAD DEVTMPFS TMPFS EXPERT NET UNIX CGROUPS KALLSYMS_ALL DEBUG_INFO_NONE MODULE_SIG MODULE_SIG_SHA256"
 # VMAP_STACK hangs: when a module's memory is freed, User-Mode Linux maps the vmalloc area anew, for moments without the stack
 # that it runs on, and a timer that strikes then never ends. Static linking fails with Debian's libc. The rest is not needed
 # here, and half of the time that the build takes.
