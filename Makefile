@@ -7,6 +7,8 @@ SHELL := /bin/bash
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export ANSIBLE_COLLECTIONS_PATH := $(CURDIR)/.ansible/collections
 export ANSIBLE_CONFIG := $(CURDIR)/ansible.cfg
+# Debian's own rather than another that is first on PATH: apt's python3-venv belongs to it.
+PYTHON ?= $(shell /usr/bin/python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo /usr/bin/)python3
 SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
 LINK := .ansible/collections/ansible_collections/ecosystem_edge/accelerator
 RUN := .venv/bin/python tests/phases.py
@@ -26,16 +28,16 @@ setup: .venv/.ready $(LINK)
 # Debian splits venv from python3; a fresh machine has neither package lists nor python3-venv.
 .venv/.ready: requirements.txt requirements-dev.txt
 	@echo "setup: Python tools into .venv (about 600 MB, 1 to 4 minutes)"
-	@python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
-	  { echo "setup: $$(python3 --version) found, 3.11 or newer needed (Debian 12 has it): apt-get install python3" >&2; exit 1; }
-	@python3 -c 'import ensurepip, venv' 2>/dev/null || { $(SUDO) apt-get -q update && $(SUDO) apt-get -q -y install python3-venv; }
-	python3 -m venv .venv
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "setup: $$($(PYTHON) --version) found, 3.11 or newer needed (Debian 12 has it): apt-get install python3" >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { $(SUDO) apt-get -q update && $(SUDO) apt-get -q -y install python3-venv; }
+	$(PYTHON) -m venv .venv
 	.venv/bin/python -m pip install --quiet --disable-pip-version-check --prefer-binary -r requirements-dev.txt
 	@touch $@
 
 # The oldest ansible-core that meta/runtime.yml promises; CI runs site.yml's check mode with it.
 .venv-2.18/.ready: requirements.txt
-	python3 -m venv .venv-2.18
+	$(PYTHON) -m venv .venv-2.18
 	.venv-2.18/bin/python -m pip install --quiet --disable-pip-version-check --prefer-binary ansible==11.13.0 -r requirements.txt
 	@touch $@
 
