@@ -89,6 +89,7 @@ def other_cluster(kubeconfig: str | None, yes: bool, extra: list[str]) -> list[P
 
 # Of the tier soak until each has passed whole on the lab, in CI's time.
 OWN_DRIVER, NODE_SUITE = "tests/lab/site/test_8_own_driver.py", "tests/lab/test_kernel_module.py"
+TWO_KERNELS = "tests/lab/test_two_kernels.py"
 
 
 def test(extra: list[str]) -> list[Phase]:
@@ -116,7 +117,7 @@ def test(extra: list[str]) -> list[Phase]:
         on_lab("ansible-core 2.18", ["tests/core_2_18.sh"], "1 min", "molecule"),
         on_lab(
             "lab itself",
-            [*LAB_PYTEST, "tests/lab", "--ignore=tests/lab/site", f"--ignore={NODE_SUITE}"],
+            [*LAB_PYTEST, "tests/lab", *(f"--ignore={path}" for path in ("tests/lab/site", NODE_SUITE, TWO_KERNELS))],
             "8 min",
             "ansible-core 2.18",
         ),
@@ -132,6 +133,7 @@ def soak(extra: list[str]) -> list[Phase]:
         on_lab("every scenario", ["tests/molecule.sh", "--all"], "1 h", "lab up", minutes=300),
         on_lab("kernel module in the node", [*LAB_PYTEST, NODE_SUITE], "6 min", "every scenario"),
         on_lab("own driver", [*LAB_PYTEST, OWN_DRIVER], "8 min", "every scenario"),
+        on_lab("two kernels", [*LAB_PYTEST, TWO_KERNELS], "15 min", "own driver"),
         bench,
         Phase("kernel module in User-Mode Linux", make("files/kernel_module", "uml"), "10 min; 15 the first time"),
     ]
