@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import typing as t
 
-from ansible_collections.ecosystem_edge.accelerator.plugins.module_utils import _names
+from ansible_collections.ecosystem_edge.accelerator.plugins.module_utils import _names, _table
+from ansible_collections.ecosystem_edge.accelerator.plugins.module_utils import _safe as safe
 from ansible_collections.ecosystem_edge.accelerator.plugins.module_utils._facts import schedulable
 
 Json = t.Dict[str, t.Any]
@@ -65,17 +66,18 @@ def plugin_of(pod: Json) -> Plugin:
     status = pod.get("status", {})
     conditions = status.get("conditions") or []
     ready = any(one["type"] == "Ready" and one["status"] == "True" for one in conditions)
-    return Plugin(pod["metadata"]["name"], ready and not pod["metadata"].get("deletionTimestamp"), _trouble(status))
+    return Plugin(pod["metadata"]["name"], ready and not pod["metadata"].get("deletionTimestamp"), trouble(status))
 
 
-def _trouble(status: Json) -> str:
-    for container in [*(status.get("initContainerStatuses") or []), *(status.get("containerStatuses") or [])]:
-        for state in (container.get("state") or {}).values():
-            if state.get("reason") not in (None, "Completed"):
-                last = (container.get("lastState") or {}).get("terminated") or {}
-                said = state.get("message") or last.get("message") or ""
-                return f"{state['reason']}: {said}".rstrip(": ")
-    return f"phase {status.get('phase', 'Unknown')}"
+def trouble(status: Json) -> str:
+    """Why a pod's containers do not run, in the runtime's words; the pod's phase when none says anything."""
+    for container in [*safe.mappings(status, "initContainerStatuses"), *safe.mappings(status, "containerStatuses")]:
+        for state in safe.mapping(container, "state").values():
+            reason = safe.text(state, "reason")
+            if reason not in ("", "Completed"):
+                said = safe.text(state, "message") or safe.text(container, "lastState", "terminated", "message")
+                return f"{reason}: {said}".rstrip(": ")
+    return f"phase {safe.text(status, 'phase') or 'Unknown'}"
 
 
 def plugins_by_node(pods: t.Iterable[Json]) -> t.Dict[str, Plugin]:
@@ -132,9 +134,7 @@ def _counted(capacity: int, allocatable: int, report: t.Optional[Report], rules:
         reasons.append(f"{capacity - allocatable} of {capacity} unhealthy")
     elif report and len(healthy(report)) < allocatable:
         reasons.append(f"{allocatable - len(healthy(report))} turned unhealthy, the node's numbers will follow")
-    reasons += [
-        f"{d['id']}: {d.get('reason') or d['health']}" for d in (report.devices if report else []) if not _well(d)
-    ]
+    reasons += [f"{d['id']}: {d.get('reason') or d['health']}" for d in (unhealthy(report) if report else [])]
     if reasons:
         return Verdict("unhealthy" if allocatable == 0 else "degraded", ", ".join(reasons))
     if rules.expected is not None and capacity > rules.expected:
@@ -148,6 +148,20 @@ def _well(device: Json) -> bool:
 
 def healthy(report: Report) -> t.List[Json]:
     return [device for device in report.devices if _well(device)]
+
+
+def unhealthy(report: Report) -> t.List[Json]:
+    return [device for device in report.devices if not _well(device)]
+
+
+def report_of(answer: t.Any, plugin: str) -> Report:
+    """A plugin's answer as a report; one that is none, from whatever listens there, is an error and no verdict."""
+    devices = safe.mappings(answer, "devices")
+    said = all(isinstance(one.get(key), str) for one in devices for key in ("id", "health"))
+    whole = isinstance(safe.at(answer, "devices"), list) and len(devices) == len(answer["devices"])
+    if not (said and whole and isinstance(safe.at(answer, "registered"), bool)):
+        return Report(False, [], f"{plugin} did not answer with schema 1 of /devices")
+    return Report(answer["registered"], devices)
 
 
 def entry(node: Json, plugin: t.Optional[Plugin], report: t.Optional[Report], rules: Rules) -> Json:
@@ -189,15 +203,7 @@ def table(entries: t.Sequence[Json]) -> str:
     for one in entries:
         cells = {**one, "expected": "1+" if one["expected"] is None else one["expected"]}
         rows.append(tuple("-" if cells[column] is None else str(cells[column]) for column in COLUMNS))
-    widths = [max(len(row[index]) for row in rows) for index in range(len(COLUMNS))]
-    numbers = range(1, 5)
-    return "\n".join(
-        "  ".join(
-            cell.rjust(widths[index]) if index in numbers else cell.ljust(widths[index])
-            for index, cell in enumerate(row)
-        ).rstrip()
-        for row in rows
-    )
+    return _table.aligned(rows, right=range(1, 5))
 
 
 def failure(

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import time
 import typing as t
-from concurrent.futures import ThreadPoolExecutor
 
 from ansible_collections.ecosystem_edge.accelerator.plugins.module_utils import _health as health
 from ansible_collections.ecosystem_edge.accelerator.plugins.module_utils._cluster import (
@@ -14,12 +13,10 @@ from ansible_collections.ecosystem_edge.accelerator.plugins.module_utils._cluste
     Json,
     pause,
 )
+from ansible_collections.ecosystem_edge.accelerator.plugins.module_utils._plugin_reports import ask
 
 NODES = "/api/v1/nodes"
 LOOK_AGAIN = 10  # seconds
-# Device plugins are asked side by side, and not for long: one that hangs must not hold up the report on a thousand.
-ASKED_AT_ONCE = 8  # the client keeps at least as many connections
-ANSWER_TIMEOUT = 15  # seconds
 
 
 def selector(labels: t.Mapping[str, t.Any]) -> str:
@@ -43,27 +40,25 @@ class Reader:
         nodes, version = self.api.pages(NODES, labelSelector=self.selector)
         pods, _version = self.api.pages(self._pods, labelSelector=self._plugin_selector)
         plugins = health.plugins_by_node(pods)
-        with ThreadPoolExecutor(ASKED_AT_ONCE) as pool:
-            ours = [plugins.get(node["metadata"]["name"]) for node in nodes]
-            return list(pool.map(self._entry, nodes, ours, [probe] * len(nodes))), version
+        pairs = [(node, plugins.get(node["metadata"]["name"])) for node in nodes]
+        entries = [health.entry(node, plugin, None, self.rules) for node, plugin in pairs]
+        asked = [
+            plugin.name
+            for index, (_node, plugin) in enumerate(pairs)
+            if plugin and plugin.ready and _is_asked(probe, entries[index])
+        ]
+        reports = ask(self.api, self.rules.namespace, self._port, asked)
+        for index, (node, plugin) in enumerate(pairs):
+            if plugin and plugin.name in reports:
+                entries[index] = health.entry(node, plugin, reports[plugin.name], self.rules)
+        return entries, version
 
     def well(self, entries: t.Sequence[Json]) -> bool:
         return health.well(entries, self.expected_nodes)
 
-    def _entry(self, node: Json, plugin: t.Optional[health.Plugin], probe: str) -> Json:
-        found = health.entry(node, plugin, None, self.rules)
-        ask = probe == "all" or (probe == "suspect" and found["verdict"] != "ok")
-        if not ask or plugin is None or not plugin.ready:
-            return found
-        return health.entry(node, plugin, self._report(plugin), self.rules)
 
-    def _report(self, plugin: health.Plugin) -> health.Report:
-        path = f"{self._pods}/{plugin.name}:{self._port}/proxy/devices"
-        try:
-            answer = self.api.get(path, read_timeout=ANSWER_TIMEOUT)
-            return health.Report(bool(answer["registered"]), list(answer["devices"]))
-        except (ClusterError, KeyError, TypeError) as error:
-            return health.Report(False, [], f"{plugin.name} did not answer at :{self._port}/devices: {error}")
+def _is_asked(probe: str, entry: Json) -> bool:
+    return probe == "all" or (probe == "suspect" and entry["verdict"] != "ok")
 
 
 def wait(reader: Reader, probe: str, timeout: float) -> t.Tuple[t.List[Json], float]:

@@ -7,7 +7,7 @@ import threading
 from typing import Any
 
 import pytest
-from ansible_collections.ecosystem_edge.accelerator.plugins.module_utils import _health, _health_read
+from ansible_collections.ecosystem_edge.accelerator.plugins.module_utils import _health, _health_read, _plugin_reports
 from ansible_collections.ecosystem_edge.accelerator.plugins.module_utils._cluster import Api
 from fake_api import Cut, FakeApi, Status, Stream, listing, thing
 
@@ -261,7 +261,7 @@ def test_trouble_before_the_first_node_is_survived(fake: FakeApi, reader: _healt
 
 
 def test_plugins_that_hang_do_not_wait_for_one_another(fake: FakeApi, reader: _health_read.Reader) -> None:
-    names = [f"n{number}" for number in range(_health_read.ASKED_AT_ONCE)]
+    names = [f"n{number}" for number in range(_plugin_reports.ASKED_AT_ONCE)]
     fake.on(NODES, listing(*({**node(), "metadata": {**node()["metadata"], "name": name}} for name in names)))
     fake.on(PODS, listing(*(pod(f"plugin-{name}", on=name) for name in names)))
     together = threading.Barrier(len(names), timeout=20)
