@@ -80,18 +80,55 @@ def trouble(status: Json) -> str:
     return f"phase {safe.text(status, 'phase') or 'Unknown'}"
 
 
-def plugins_by_node(pods: t.Iterable[Json]) -> t.Dict[str, Plugin]:
+def placed(pod: Json) -> t.Optional[t.Tuple[str, Plugin]]:
+    """A plugin's pod with its node, all that is kept of it while pages are read; None before it has a node."""
+    node = safe.text(pod, "spec", "nodeName")
+    return (node, plugin_of(pod)) if node else None
+
+
+def by_node(pairs: t.Iterable[t.Tuple[str, Plugin]]) -> t.Dict[str, Plugin]:
     """One pod a node: the ready one where an old pod is still going."""
     found: dict[str, Plugin] = {}
-    for pod in pods:
-        node = pod.get("spec", {}).get("nodeName")
-        if node and not (node in found and found[node].ready):
-            found[node] = plugin_of(pod)
+    for node, plugin in pairs:
+        if not (node in found and found[node].ready):
+            found[node] = plugin
     return found
 
 
-def judge(node: Json, plugin: t.Optional[Plugin], report: t.Optional[Report], rules: Rules) -> Verdict:
-    """The verdict on one node. The first thing that is wrong names the cause of what is wrong behind it."""
+def slim(node: Json, rules: Rules) -> Json:
+    """A Node with as much as is looked at here: of 5,000 at 8 KiB each, the rest would be most of the memory."""
+    label, status = rules.ready_label, safe.mapping(node, "status")
+    counts = {which: safe.mapping(status, which).get(rules.resource) for which in ("capacity", "allocatable")}
+    labels = safe.texts(node, "metadata", "labels")
+    return {
+        "metadata": {"name": node["metadata"]["name"], "labels": {label: ""} if label and label in labels else {}},
+        "spec": {key: node["spec"][key] for key in ("taints", "unschedulable") if safe.at(node, "spec", key)},
+        "status": {
+            "conditions": [
+                {"type": "Ready", "status": safe.text(one, "status")}
+                for one in safe.mappings(status, "conditions")
+                if one.get("type") == "Ready"
+            ],
+            **{which: {rules.resource: number} for which, number in counts.items() if number is not None},
+        },
+    }
+
+
+def well_by_numbers(node: Json, rules: Rules) -> bool:
+    """Whether the numbers alone show that a plugin is at work: the kubelet has allocatable 0 as soon as it goes."""
+    capacity, allocatable = (quantity(node, which, rules.resource) for which in ("capacity", "allocatable"))
+    least = 1 if rules.expected is None else max(1, rules.expected)
+    driver = not rules.ready_label or rules.ready_label in (node["metadata"].get("labels") or {})
+    return node_ready(node) and driver and capacity == allocatable >= least
+
+
+def judge(
+    node: Json, plugin: t.Optional[Plugin], report: t.Optional[Report], rules: Rules, looked: bool = True
+) -> Verdict:
+    """The verdict on one node. The first thing that is wrong names the cause of what is wrong behind it.
+
+    looked: whether the plugin was looked for; where the numbers are well it need not be.
+    """
     capacity = quantity(node, "capacity", rules.resource)
     allocatable = quantity(node, "allocatable", rules.resource)
     if not node_ready(node):
@@ -100,6 +137,8 @@ def judge(node: Json, plugin: t.Optional[Plugin], report: t.Optional[Report], ru
         return Verdict("unschedulable", "cordoned or tainted, so neither driver nor plugin is wanted here")
     if rules.ready_label and rules.ready_label not in (node["metadata"].get("labels") or {}):
         return Verdict("no_driver", f"the driver's module is not loaded: no label {rules.ready_label}")
+    if not looked and well_by_numbers(node, rules):
+        return _counted(capacity, allocatable, None, rules)
     if plugin is None or not plugin.ready:
         return _without_plugin(plugin, capacity)
     if report and report.error:
@@ -164,9 +203,11 @@ def report_of(answer: t.Any, plugin: str) -> Report:
     return Report(answer["registered"], devices)
 
 
-def entry(node: Json, plugin: t.Optional[Plugin], report: t.Optional[Report], rules: Rules) -> Json:
+def entry(
+    node: Json, plugin: t.Optional[Plugin], report: t.Optional[Report], rules: Rules, looked: bool = True
+) -> Json:
     """One node in accelerator_health."""
-    verdict = judge(node, plugin, report, rules)
+    verdict = judge(node, plugin, report, rules, looked)
     labels = node["metadata"].get("labels") or {}
     return {
         "node": node["metadata"]["name"],
@@ -236,4 +277,21 @@ def _next_step(bad: t.Sequence[Json], rules: Rules, selector: str) -> str:
     return f"kubectl -n {rules.namespace} {'logs' if plugin['ready'] else 'describe pod'} {plugin['name']}"
 
 
-__all__ = ("Plugin", "Report", "Rules", "Verdict", "entry", "failure", "judge", "plugins_by_node", "table", "well")
+__all__ = (
+    "Plugin",
+    "Report",
+    "Rules",
+    "Verdict",
+    "by_node",
+    "entry",
+    "failure",
+    "judge",
+    "placed",
+    "report_of",
+    "slim",
+    "table",
+    "trouble",
+    "unhealthy",
+    "well",
+    "well_by_numbers",
+)

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import time
 import typing as t
+from concurrent.futures import ThreadPoolExecutor
 
 from ansible_collections.ecosystem_edge.accelerator.plugins.module_utils import _health as health
 from ansible_collections.ecosystem_edge.accelerator.plugins.module_utils._cluster import (
@@ -13,10 +14,11 @@ from ansible_collections.ecosystem_edge.accelerator.plugins.module_utils._cluste
     Json,
     pause,
 )
-from ansible_collections.ecosystem_edge.accelerator.plugins.module_utils._plugin_reports import ask
+from ansible_collections.ecosystem_edge.accelerator.plugins.module_utils._plugin_reports import ASKED_AT_ONCE, ask
 
 NODES = "/api/v1/nodes"
 LOOK_AGAIN = 10  # seconds
+FEW = 8  # nodes whose pods are asked for one by one
 
 
 def selector(labels: t.Mapping[str, t.Any]) -> str:
@@ -35,13 +37,18 @@ class Reader:
         self._plugin_selector = selector(params["plugin_labels"])
         self._port: int = params["port"]
 
-    def read(self, probe: str) -> t.Tuple[t.List[Json], str]:
-        """The entries of all nodes, and the resource version of the list of nodes."""
-        nodes, version = self.api.pages(NODES, labelSelector=self.selector)
-        pods, _version = self.api.pages(self._pods, labelSelector=self._plugin_selector)
-        plugins = health.plugins_by_node(pods)
+    def read(self, probe: str, lean: bool = False) -> t.Tuple[t.List[Json], str]:
+        """The entries of all nodes, and the resource version of the list of nodes.
+
+        lean: looks for plugins only where the node's numbers are not well.
+        """
+        nodes, version = self.api.pages(
+            NODES, keep=lambda one: health.slim(one, self.rules), labelSelector=self.selector
+        )
+        suspects = [one["metadata"]["name"] for one in nodes if not health.well_by_numbers(one, self.rules)]
+        plugins = self._plugins_on(suspects) if lean else self._plugins()
         pairs = [(node, plugins.get(node["metadata"]["name"])) for node in nodes]
-        entries = [health.entry(node, plugin, None, self.rules) for node, plugin in pairs]
+        entries = [health.entry(node, plugin, None, self.rules, looked=not lean) for node, plugin in pairs]
         asked = [
             plugin.name
             for index, (_node, plugin) in enumerate(pairs)
@@ -52,6 +59,18 @@ class Reader:
             if plugin and plugin.name in reports:
                 entries[index] = health.entry(node, plugin, reports[plugin.name], self.rules)
         return entries, version
+
+    def _plugins(self, **query: t.Any) -> t.Dict[str, health.Plugin]:
+        pairs, _version = self.api.pages(self._pods, keep=health.placed, labelSelector=self._plugin_selector, **query)
+        return health.by_node(pairs)
+
+    def _plugins_on(self, nodes: t.Sequence[str]) -> t.Dict[str, health.Plugin]:
+        """The plugins of some nodes: node by node while that is less than the list of all."""
+        if len(nodes) > FEW:
+            return self._plugins()
+        with ThreadPoolExecutor(ASKED_AT_ONCE) as pool:
+            found = list(pool.map(lambda node: self._plugins(fieldSelector=f"spec.nodeName={node}"), nodes))
+        return {node: plugin for one in found for node, plugin in one.items()}
 
     def well(self, entries: t.Sequence[Json]) -> bool:
         return health.well(entries, self.expected_nodes)
@@ -68,7 +87,7 @@ def wait(reader: Reader, probe: str, timeout: float) -> t.Tuple[t.List[Json], fl
     while True:
         try:
             left = start + timeout - time.monotonic()
-            entries, version = reader.read("none" if left > 0 else probe)
+            entries, version = reader.read("none" if left > 0 else probe, lean=timeout <= 0 and probe != "all")
             answered = True
             if left > 0 and reader.well(entries):
                 entries, version = reader.read(probe)

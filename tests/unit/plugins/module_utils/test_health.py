@@ -101,6 +101,22 @@ def test_without_an_expected_number_one_device_is_enough() -> None:
     assert _health.judge(node(0, 0), PLUGIN, None, rules).verdict == "missing"
 
 
+def test_numbers_alone_are_enough_where_they_are_well() -> None:
+    assert _health.judge(node(), None, None, RULES, looked=False).verdict == "ok"
+    assert _health.judge(node(7, 7), None, None, RULES, looked=False).reason == "2 more than expected"
+    for bad in (node(5, 4), node(4, 4), node(0, 0), node(None), node(driver=False), node(ready="Unknown")):
+        assert not _health.well_by_numbers(bad, RULES)
+        assert _health.judge(bad, None, None, RULES, looked=False) == _health.judge(bad, None, None, RULES)
+
+
+def test_a_slim_node_is_judged_as_the_whole() -> None:
+    for whole in (node(), node(5, 4), node(None), node(driver=False), node(ready="Unknown"), cordoned(capacity=None)):
+        whole["metadata"]["annotations"] = {"big": "x" * 5000}
+        small = _health.slim(whole, RULES)
+        assert len(str(small)) < 500
+        assert _health.entry(small, PLUGIN, None, RULES) == _health.entry(whole, PLUGIN, None, RULES)
+
+
 def test_without_a_ready_label_the_driver_is_not_judged() -> None:
     assert _health.judge(node(driver=False), PLUGIN, None, RULES._replace(ready_label=None)).verdict == "ok"
 
@@ -135,9 +151,8 @@ def pod(name: str, on: str | None = "n1", ready: str = "True", **rest: Any) -> A
 def test_the_ready_pod_speaks_for_the_node() -> None:
     going = pod("going", metadata={"deletionTimestamp": "2026"})
     for pods in ([going, pod("new")], [pod("new"), going]):
-        assert _health.plugins_by_node([*pods, pod("pending", on=None)]) == {
-            "n1": _health.Plugin("new", True, "phase Running")
-        }
+        pairs = [pair for one in [*pods, pod("pending", on=None)] if (pair := _health.placed(one))]
+        assert _health.by_node(pairs) == {"n1": _health.Plugin("new", True, "phase Running")}
 
 
 @pytest.mark.parametrize(
@@ -224,7 +239,32 @@ def test_who_is_asked(fake: FakeApi, reader: _health_read.Reader, probe: str, al
     assert fake.paths().count(DEVICES) == asked
     assert entries[0]["healthy"] == (5 if asked else None)
     assert fake.asked[0][1]["labelSelector"] == "a=b"
-    assert fake.asked[1][1]["labelSelector"] == "app=plugin"
+    assert [query["labelSelector"] for path, query, _headers in fake.asked if path == PODS] == (
+        [] if (probe, allocatable) == ("suspect", 5) else ["app=plugin"]
+    ), "where the numbers are well nobody is looked for"
+
+
+def nodes(number: int, **bad: int) -> list[Any]:
+    """Nodes that are well, but for those that have so few allocatable."""
+    names = [f"n{index}" for index in range(number)]
+    return [{**node(5, bad.get(name, 5)), "metadata": {"name": name, "labels": {LABEL: ""}}} for name in names]
+
+
+def test_pods_are_listed_only_on_nodes_that_are_not_well(fake: FakeApi, reader: _health_read.Reader) -> None:
+    fake.on(NODES, listing(*nodes(50, n7=4)))
+    fake.on(PODS, lambda query: listing(pod("plugin-x", on=query["fieldSelector"].partition("=")[2])))
+    entries, _elapsed = _health_read.wait(reader, "suspect", 0)
+    assert [one["node"] for one in entries if one["verdict"] != "ok"] == ["n7"]
+    assert [query["fieldSelector"] for path, query, _headers in fake.asked if path == PODS] == ["spec.nodeName=n7"]
+    assert reader.api.requests == 3
+
+
+def test_many_suspects_are_looked_up_in_one_list(fake: FakeApi, reader: _health_read.Reader) -> None:
+    fake.on(NODES, listing(*nodes(50, **{f"n{index}": 0 for index in range(20)})))
+    fake.on(PODS, listing())
+    entries, _elapsed = _health_read.wait(reader, "none", 0)
+    assert sum(one["verdict"] == "stale" for one in entries) == 20
+    assert fake.paths().count(PODS) == 1
 
 
 def test_a_plugin_that_does_not_answer_is_failing(fake: FakeApi, reader: _health_read.Reader) -> None:
