@@ -247,6 +247,15 @@ def table(entries: t.Sequence[Json]) -> str:
     return _table.aligned(rows, right=range(1, 5))
 
 
+def leftovers(stale: t.Sequence[Json], rejected: t.Optional[t.Sequence[Json]], resource: str) -> str:
+    """Lines for below the table: what a plugin that has gone left behind. Empty when it left nothing."""
+    lines = [f"stale: {one['node']} has capacity {one['capacity']} of {resource} and no device plugin" for one in stale]
+    pods = rejected or ()
+    lines += [f"rejected: {one['namespace']}/{one['name']} on {one['node']}: {one['message']}" for one in pods[:20]]
+    lines += [f"rejected: and {len(pods) - 20} more"] if len(pods) > 20 else []
+    return "".join(f"\n{line}" for line in lines)
+
+
 def failure(
     entries: t.Sequence[Json], rules: Rules, expected_nodes: t.Optional[int], selector: str, seconds: float
 ) -> str:
@@ -286,6 +295,7 @@ __all__ = (
     "entry",
     "failure",
     "judge",
+    "leftovers",
     "placed",
     "report_of",
     "slim",

@@ -8,10 +8,12 @@ import typing as t
 from concurrent.futures import ThreadPoolExecutor
 
 from ansible_collections.ecosystem_edge.accelerator.plugins.module_utils import _health as health
+from ansible_collections.ecosystem_edge.accelerator.plugins.module_utils import _leftovers as leftovers
 from ansible_collections.ecosystem_edge.accelerator.plugins.module_utils._cluster import (
     Api,
     ClusterError,
     Json,
+    Refused,
     pause,
 )
 from ansible_collections.ecosystem_edge.accelerator.plugins.module_utils._plugin_reports import ASKED_AT_ONCE, ask
@@ -32,7 +34,8 @@ class Reader:
         self.api = api
         self.rules = health.Rules(params["resource"], params["namespace"], params["expected"], params["ready_label"])
         self.expected_nodes: t.Optional[int] = params["expected_nodes"]
-        self.selector = selector(params["nodes"])
+        self._labels: t.Dict[str, str] = params["nodes"]
+        self.selector = selector(self._labels)
         self._pods = f"/api/v1/namespaces/{params['namespace']}/pods"
         self._plugin_selector = selector(params["plugin_labels"])
         self._port: int = params["port"]
@@ -59,6 +62,23 @@ class Reader:
             if plugin and plugin.name in reports:
                 entries[index] = health.entry(node, plugin, reports[plugin.name], self.rules)
         return entries, version
+
+    def leftovers(self, entries: t.Sequence[Json]) -> t.Tuple[t.List[Json], t.Optional[t.List[Json]]]:
+        """Nodes with a resource that no plugin offers, also those that should have none; and rejected pods.
+
+        The pods are None for a user who may not list those of all namespaces.
+        """
+        api, resource = self.api, self.rules.resource
+        found = {one["node"]: str(one["advertised"]) for one in entries if one["verdict"] == "stale"}
+        for others in leftovers.selectors_of_others(self._labels):
+            found.update(leftovers.holders(api, resource, labelSelector=others))
+        stale = [{"node": node, "capacity": number} for node, number in sorted(found.items())]
+        try:
+            return stale, leftovers.rejected(api, resource)
+        except Refused as error:
+            if error.status != 403:
+                raise
+            return stale, None
 
     def _plugins(self, **query: t.Any) -> t.Dict[str, health.Plugin]:
         pairs, _version = self.api.pages(self._pods, keep=health.placed, labelSelector=self._plugin_selector, **query)

@@ -86,7 +86,7 @@ def serve(api: FakeApi, port: int = 0) -> Iterator[FakeApi]:
             else:
                 self.whole(200, answer)
 
-        do_POST = do_PATCH = do_GET
+        do_POST = do_PATCH = do_DELETE = do_GET
 
         def whole(self, code: int, body: Any) -> None:
             data = body if isinstance(body, bytes) else json.dumps(body).encode()

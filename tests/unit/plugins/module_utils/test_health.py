@@ -333,3 +333,42 @@ def test_the_time_over_asks_the_plugins_why(fake: FakeApi, reader: _health_read.
     fake.on(DEVICES, {"registered": True, "devices": devices(*FIVE[:4], "Unhealthy")})
     entries, _elapsed = _health_read.wait(reader, "suspect", 0.2)
     assert entries[0]["reason"] == "1 of 5 unhealthy, 4: UnhealthyReason"
+
+
+def failed(name: str, **status: Any) -> Any:
+    limits = {RESOURCE: "1"}
+    said = {"phase": "Failed", "reason": "UnexpectedAdmissionError", "message": "no healthy devices", **status}
+    return thing(name, "team", spec={"nodeName": "n1", "containers": [{"resources": {"limits": limits}}]}, status=said)
+
+
+def test_what_a_plugin_left_is_found_on_any_node(fake: FakeApi, reader: _health_read.Reader) -> None:
+    other = {**node(0, 0), "metadata": {"name": "retired"}}
+    plain = {**node(None), "metadata": {"name": "plain"}}
+    fake.on(NODES, lambda query: listing(node(5, 0) if query["labelSelector"] == "a=b" else other, plain))
+    fake.on(PODS, listing())
+    fake.on("/api/v1/pods", listing(failed("mine"), failed("evicted", reason="Evicted")))
+    entries, _elapsed = _health_read.wait(reader, "suspect", 0)
+    stale, rejected = reader.leftovers(entries)
+    assert stale == [{"node": "n1", "capacity": "5"}, {"node": "retired", "capacity": "0"}]
+    assert [(one["name"], one["node"], one["owner"]) for one in rejected or ()] == [("mine", "n1", None)]
+    assert _health.leftovers(stale, rejected, RESOURCE).splitlines()[1:] == [
+        f"stale: n1 has capacity 5 of {RESOURCE} and no device plugin",
+        f"stale: retired has capacity 0 of {RESOURCE} and no device plugin",
+        "rejected: team/mine on n1: no healthy devices",
+    ]
+    assert {query["labelSelector"] for path, query, _headers in fake.asked if path == NODES} == {"a=b", "a!=b"}
+
+
+def test_who_may_not_list_all_pods_gets_no_rejected_ones(fake: FakeApi, reader: _health_read.Reader) -> None:
+    fake.on(NODES, listing())
+    fake.on("/api/v1/pods", Status(403, "pods is forbidden"))
+    assert reader.leftovers([]) == ([], None)
+    assert _health.leftovers([], None, RESOURCE) == ""
+    assert _health.leftovers([], [dict.fromkeys(("namespace", "name", "node", "message"), "x")] * 23, "r").endswith(
+        "rejected: and 3 more"
+    )
+
+
+def test_the_selectors_of_all_other_nodes_meet_in_none() -> None:
+    selectors = _health_read.leftovers.selectors_of_others({"a": "1", "b": "2", "c": "3"})
+    assert selectors == ["a!=1", "a=1,b!=2", "a=1,b=2,c!=3"]
