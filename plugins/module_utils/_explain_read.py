@@ -138,7 +138,9 @@ def read(api: Api, definition: Json, title: t.Optional[str] = None) -> explain.E
     wanted = {resource for pod in waiting for resource in pod.wants}
     if wanted:
         others = reader.users(wanted, "") if title else reader.users(wanted, "status.phase=Running")
-        snapshot = snapshot._replace(users=others if title else [*snapshot.users, *others])
+        # A pod that started between the two lists is in both.
+        users = {pod.title: pod for pod in [*([] if title else snapshot.users), *others]}
+        snapshot = snapshot._replace(users=list(users.values()))
     snapshot = snapshot._replace(unread=reader.unread)
     pods = explain.suspects(definition, snapshot)
     snapshot = snapshot._replace(reports=ask(api, definition["namespace"], names.DEVICE_PLUGIN_PORT, pods))

@@ -72,7 +72,9 @@ class Reader:
         found = {one["node"]: str(one["advertised"]) for one in entries if one["verdict"] == "stale"}
         for others in leftovers.selectors_of_others(self._labels):
             found.update(leftovers.holders(api, resource, labelSelector=others))
-        stale = [{"node": node, "capacity": number} for node, number in sorted(found.items())]
+        # A node whose label came between the two lists is in both, and has its verdict.
+        served = {one["node"] for one in entries if one["verdict"] != "stale"}
+        stale = [{"node": node, "capacity": number} for node, number in sorted(found.items()) if node not in served]
         try:
             return stale, leftovers.rejected(api, resource)
         except Refused as error:

@@ -94,7 +94,7 @@ def device_nodes(scene: Scene) -> Finding:
             f"{len(report.devices)} of {glob}",
             f"{least} or more",
             "the driver is loaded and makes fewer devices: see the kernel's log, its parameters and devices.glob",
-            f"kubectl debug node/{scene.node.name} -it --image=busybox -- dmesg",
+            f"kubectl debug node/{scene.node.name} -it --image=busybox --profile=sysadmin -- dmesg",
         )
     bad = unhealthy(report)
     if bad:

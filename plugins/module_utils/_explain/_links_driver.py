@@ -35,7 +35,6 @@ PRESSURE: t.List[Json] = [
     {"key": f"node.kubernetes.io/{what}-pressure", "operator": "Exists", "effect": "NoSchedule"}
     for what in ("memory", "disk", "pid")
 ]
-KMM_LOG = "kubectl logs -A -l app.kubernetes.io/name=kmm,app.kubernetes.io/component=kmm --tail=30"
 
 
 def custom_resource(scene: Scene) -> Finding:
@@ -208,10 +207,12 @@ def node_config(scene: Scene) -> Finding:
     fix = "KMM has not followed the Module: see its operator's log"
     if config is None or config.wanted is None:
         seen = "not there" if config is None else f"no module {cluster.namespace}/{cluster.name}"
-        return broken(where, "spec.modules", seen, "an entry for the Module", fix, KMM_LOG)
+        return broken(where, "spec.modules", seen, "an entry for the Module", fix, _kmm_log(cluster))
     if config.wanted.kernel != kernel:
         expected = f"the node's kernel {kernel}"
-        return broken(where, "spec.modules[].config.kernelVersion", config.wanted.kernel, expected, fix, KMM_LOG)
+        return broken(
+            where, "spec.modules[].config.kernelVersion", config.wanted.kernel, expected, fix, _kmm_log(cluster)
+        )
     return fine(where, "spec.modules", config.wanted.image)
 
 
@@ -227,7 +228,7 @@ def loaded(scene: Scene) -> Finding:
     label = names.ready_label(cluster.definition)
     if label not in node.labels:
         fix = "KMM has loaded the module and not labelled the node: see its operator's log"
-        return broken(scene.where, f"metadata.labels[{label}]", "not there", "the label", fix, KMM_LOG)
+        return broken(scene.where, f"metadata.labels[{label}]", "not there", "the label", fix, _kmm_log(cluster))
     version = names.version_ready_label(cluster.definition)
     wanted = config.wanted.version
     if wanted and version in node.labels and node.labels[version] != wanted:
@@ -252,10 +253,11 @@ def _lacking(scene: Scene, wanted: Placed, seen: t.Optional[Placed]) -> t.Option
 
 
 def _not_loaded(scene: Scene, where: str, field: str, seen: str, expected: str) -> Finding:
-    worker = scene.cluster.workers.get(scene.node.name)
+    cluster = scene.cluster
+    worker = cluster.workers.get(scene.node.name)
     if worker is None:
         fix = "KMM has started no worker pod on the node: see its operator's log"
-        return broken(where, field, f"{seen}; no worker pod", expected, fix, KMM_LOG)
+        return broken(where, field, f"{seen}; no worker pod", expected, fix, _kmm_log(cluster))
     failing = worker.trouble != f"phase {worker.phase}"
     return broken(
         f"Pod/{worker.title}",
@@ -267,6 +269,11 @@ def _not_loaded(scene: Scene, where: str, field: str, seen: str, expected: str) 
         else "wait for the worker; if it does not end, see its log",
         scene.cluster.kubectl(f"logs {worker.name} --all-containers --tail=30"),
     )
+
+
+def _kmm_log(cluster: Cluster) -> str:
+    namespace = cluster.definition["kmm"]["namespace"] or names.KMM
+    return f"kubectl -n {namespace} logs -l app.kubernetes.io/name=kmm --tail=30"
 
 
 def _is_loaded(scene: Scene) -> bool:

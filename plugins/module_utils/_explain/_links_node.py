@@ -75,7 +75,7 @@ def _absent(scene: Scene, where: str, field: str, seen: str) -> Finding:
         f"{seen}, but {', '.join(traces)}",
         described(scene.cluster.definition["hardware"]),
         "the device was here and has gone, or its label was taken off: look at the machine's hardware and kernel log",
-        f"kubectl debug node/{scene.node.name} -it --image=busybox -- dmesg",
+        f"kubectl debug node/{scene.node.name} -it --image=busybox --profile=sysadmin -- dmesg",
     )
 
 
@@ -132,8 +132,6 @@ def _unlabelled(scene: Scene, seen: str, expected: str) -> Finding:
         "metadata.labels",
         f"{seen}, though the rule is there",
         expected,
-        "NFD's master has not turned the rule into a label: see its log",
-        "kubectl logs -A -l app.kubernetes.io/name=node-feature-discovery,role=master --tail=20"
-        if cluster.snapshot.apis.isdisjoint({"nfd.openshift.io/v1/NodeFeatureDiscovery"})
-        else "kubectl logs -n openshift-nfd -l app=nfd-master --tail=20",
+        "NFD's master has not turned the rule into a label: see its pods and their log",
+        "kubectl get pods -A -o wide | grep nfd",
     )
