@@ -77,6 +77,10 @@ class Api:
     def json_patch(self, path: str, operations: t.List[Json]) -> Json:
         return self._json("PATCH", path, {}, body=operations, content_type="application/json-patch+json")
 
+    def delete(self, path: str, options: Json) -> Json:
+        """options: DeleteOptions, such as what must be true of the object."""
+        return self._json("DELETE", path, {}, body=options)
+
     def pages(self, path: str, keep: Keep = None, limit: int = PAGE, **query: t.Any) -> t.Tuple[t.List[t.Any], str]:
         """All items of a list and its resource version; read in pages, so that no answer is huge.
 

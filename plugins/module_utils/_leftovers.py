@@ -18,7 +18,7 @@ from ansible_collections.ecosystem_edge.accelerator.plugins.module_utils._cluste
     Refused,
     pause,
 )
-from ansible_collections.ecosystem_edge.accelerator.plugins.module_utils._explain._pods import REJECTED, pod
+from ansible_collections.ecosystem_edge.accelerator.plugins.module_utils._explain._pods import pod
 
 NODES, PODS = "/api/v1/nodes", "/api/v1/pods"
 PERIOD = 5.0  # seconds between two looks
@@ -61,7 +61,7 @@ def rejected(api: Api, resource: str) -> t.List[Json]:
 
     def keep(item: Json) -> t.Optional[Json]:
         made = pod(item)
-        if made.phase != "Failed" or made.reason != REJECTED or made.going or resource not in made.wants:
+        if not made.rejected or made.going or resource not in made.wants:
             return None
         return {
             "namespace": made.namespace,
@@ -69,6 +69,7 @@ def rejected(api: Api, resource: str) -> t.List[Json]:
             "uid": safe.text(item, "metadata", "uid"),
             "node": made.node,
             "owner": made.owner or None,
+            "reason": made.reason,
             "message": made.message,
         }
 

@@ -9,8 +9,9 @@ module: device_plugin_cleanup
 short_description: Clears away the resource and the rejected pods that a device plugin left behind
 version_added: 0.2.0
 description:
-  - Deletes the pods that a kubelet rejected for want of devices (UnexpectedAdmissionError), as it does after a restart
-    of the node or the kubelet, if a controller makes new ones. Others are named in RV(left) and not touched.
+  - Deletes the pods that a kubelet rejected for want of devices (UnexpectedAdmissionError, OutOf and the resource), as
+    it does after a restart of the node or the kubelet, if a controller makes new ones. Others are named in RV(left) and
+    not touched.
   - Takes the extended resource off nodes on which no device plugin runs, where the kubelet has set its capacity to 0.
     Where it has not yet, which takes five minutes from the plugin's end, O(wait) waits for it.
   - A node with a device plugin, whatever its state, keeps the resource. To take it off all nodes, as in a teardown, use
@@ -76,7 +77,9 @@ nodes:
   type: list
   elements: str
 pods:
-  description: "The rejected pods that were deleted, or would be in check mode: namespace, name, node, owner, message."
+  description:
+    - "The rejected pods that were deleted, or would be in check mode: namespace, name, uid, node, owner, reason,
+      message."
   returned: success
   type: list
   elements: dict

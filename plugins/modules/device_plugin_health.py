@@ -195,8 +195,9 @@ ansible_facts:
           version_added: 0.2.0
         rejected:
           description:
-            - "Pods anywhere that ask for the resource and a kubelet rejected (UnexpectedAdmissionError): namespace,
-              name, uid, node, owner, message. Null when the pods of all namespaces may not be listed."
+            - Pods anywhere that ask for the resource and that a kubelet rejected, by UnexpectedAdmissionError or OutOf.
+            - "Each has namespace, name, uid, node, owner, reason, message."
+            - Null when the pods of all namespaces may not be listed.
           type: list
           elements: dict
           returned: success

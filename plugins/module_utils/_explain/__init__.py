@@ -17,7 +17,7 @@ from ansible_collections.ecosystem_edge.accelerator.plugins.module_utils._explai
     Cluster,
 )
 from ansible_collections.ecosystem_edge.accelerator.plugins.module_utils._explain._pod import explain_pod
-from ansible_collections.ecosystem_edge.accelerator.plugins.module_utils._explain._pods import REJECTED, Pod, pod
+from ansible_collections.ecosystem_edge.accelerator.plugins.module_utils._explain._pods import Pod, pod
 from ansible_collections.ecosystem_edge.accelerator.plugins.module_utils._explain._records import Json, Snapshot
 from ansible_collections.ecosystem_edge.accelerator.plugins.module_utils._explain._text import table
 
@@ -56,7 +56,6 @@ def suspects(definition: Json, snapshot: Snapshot) -> t.List[str]:
 __all__ = (
     "BROKEN",
     "LINKS",
-    "REJECTED",
     "Explained",
     "Pod",
     "Snapshot",

@@ -7,7 +7,7 @@ import typing as t
 
 from ansible_collections.ecosystem_edge.accelerator.plugins.module_utils import _names as names
 from ansible_collections.ecosystem_edge.accelerator.plugins.module_utils import _safe as safe
-from ansible_collections.ecosystem_edge.accelerator.plugins.module_utils._explain._pods import REJECTED, Pod
+from ansible_collections.ecosystem_edge.accelerator.plugins.module_utils._explain._pods import Pod
 from ansible_collections.ecosystem_edge.accelerator.plugins.module_utils._explain._records import (
     Custom,
     Json,
@@ -128,7 +128,7 @@ def by_node(pods: t.Iterable[Pod], labels: t.Mapping[str, str]) -> t.Dict[str, P
 def _first_rejected(users: t.Iterable[Pod], resource: str) -> t.Dict[str, Pod]:
     found: t.Dict[str, Pod] = {}
     for pod in users:
-        if pod.phase == "Failed" and pod.reason == REJECTED and resource in pod.wants:
+        if pod.rejected and resource in pod.wants:
             found.setdefault(pod.node, pod)
     return found
 

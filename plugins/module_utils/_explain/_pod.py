@@ -13,7 +13,6 @@ from ansible_collections.ecosystem_edge.accelerator.plugins.module_utils._explai
     Finding,
 )
 from ansible_collections.ecosystem_edge.accelerator.plugins.module_utils._explain._pods import (
-    REJECTED,
     Pod,
     affinity_allows,
     blocking,
@@ -75,7 +74,7 @@ def _broken(pod: Pod, field: str, seen: str, expected: str, fix: str, command: s
 
 def _failed(pod: Pod) -> Finding:
     seen = f"{pod.reason}: {pod.message}".strip(": ") or pod.trouble
-    if pod.reason != REJECTED:
+    if not pod.rejected:
         fix = "see what its containers said; a pod that failed does not start again"
         return _broken(pod, "status.phase", seen, "Running", fix)
     again = f"{pod.owner} makes a new one" if pod.owner else "create it again: no controller does"

@@ -16,7 +16,9 @@ from ansible_collections.ecosystem_edge.accelerator.plugins.module_utils._explai
 )
 from ansible_collections.ecosystem_edge.accelerator.plugins.module_utils._health import trouble
 
-REJECTED = "UnexpectedAdmissionError"  # the kubelet took the pod and then had no device for it
+# The kubelet's reasons for a pod that it was given and has no device for: of the device manager, and of its own count
+# of what is free, which has the resource's name behind it.
+UNEXPECTED, OUT_OF = "UnexpectedAdmissionError", "OutOf"
 BLOCKING = ("NoSchedule", "NoExecute")
 
 
@@ -42,6 +44,12 @@ class Pod(t.NamedTuple):
     @property
     def title(self) -> str:
         return f"{self.namespace}/{self.name}"
+
+    @property
+    def rejected(self) -> bool:
+        """Whether the kubelet refused it for want of a device. It stays Failed until somebody deletes it."""
+        reasons = {UNEXPECTED, *(f"{OUT_OF}{resource}" for resource in self.wants)}
+        return self.phase == "Failed" and self.reason in reasons
 
     @property
     def holds(self) -> bool:

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.ecosystem_edge.accelerator.plugins.module_utils import _explain as explain
+from ansible_collections.ecosystem_edge.accelerator.plugins.module_utils import _health
 from ansible_collections.ecosystem_edge.accelerator.plugins.module_utils._health import report_of
 from explain_site import DEFINITION, RESOURCE, Obj, node, pod, site, snapshot, state, user
 from hypothesis import HealthCheck, given, settings
@@ -135,6 +136,14 @@ def test_who_makes_a_rejected_pod_anew() -> None:
     assert "no controller does" in why(rejected(owned=False))["fix"]
 
 
+def test_both_of_the_kubelet_s_words_for_no_device_are_known() -> None:
+    out_of = rejected()
+    out_of["status"]["reason"] = f"OutOf{RESOURCE}"
+    assert "delete pod mine" in why(out_of)["next"]
+    out_of["status"]["reason"] = "OutOfcpu"
+    assert "delete pod mine" not in why(out_of)["next"]
+
+
 def test_the_names_that_nodes_do_offer_are_told() -> None:
     assert why(misspelt())["expected"] == f"what nodes offer: {RESOURCE}"
 
@@ -257,3 +266,28 @@ def test_only_a_whole_report_is_one(answer: Any) -> None:
     """What is no report must not look like one without devices."""
     found = report_of(answer, "plugin")
     assert found.error or isinstance(answer["devices"], list)
+    rules = _health.Rules(RESOURCE, "ptemplate", 5)
+    verdict = _health.judge(node(), _health.Plugin("plugin", True, ""), found, rules).verdict
+    assert verdict == "plugin_failing" if found.error else verdict != "ok"
+
+
+REPORTS = st.fixed_dictionaries(
+    {
+        "registered": st.booleans(),
+        "devices": st.lists(
+            st.fixed_dictionaries({"id": st.text(max_size=3), "health": st.sampled_from(["Healthy", "Unhealthy", ""])}),
+            max_size=6,
+        ),
+    }
+)
+
+
+@FUZZ
+@given(REPORTS)
+def test_only_five_healthy_devices_of_a_registered_plugin_are_well(answer: Any) -> None:
+    rules = _health.Rules(RESOURCE, "ptemplate", 5)
+    report = report_of(answer, "plugin")
+    well = answer["registered"] and [one["health"] for one in answer["devices"]].count("Healthy") >= 5
+    sick = any(one["health"] != "Healthy" for one in answer["devices"])
+    verdict = _health.judge(node(), _health.Plugin("plugin", True, ""), report, rules).verdict
+    assert (verdict == "ok") == (well and not sick)
