@@ -102,8 +102,8 @@ nodes:
       returned: success
 pods:
   description:
-    - The pod that was asked for, or every pod that asks for the resource and has no node; C(pod) is its namespace and
-      name, and state, link, evidence, expected, fix and next are those of RV(nodes).
+    - The pod that was asked for, or those that ask for the resource and have no node, of each controller the first.
+    - C(pod) is its namespace and name, and state, link, evidence, expected, fix and next are those of RV(nodes).
   returned: success
   type: list
   elements: dict

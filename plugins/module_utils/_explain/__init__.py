@@ -39,10 +39,15 @@ def explain(definition: Json, snapshot: Snapshot, pods: t.Optional[t.Sequence[Po
 
 
 def _stuck(snapshot: Snapshot) -> t.List[Pod]:
-    """Those that wait for a node. One that the kubelet rejected stands in its node's row."""
-    return [
-        pod for pod in snapshot.users if not pod.node and not pod.going and pod.phase not in ("Succeeded", "Failed")
-    ]
+    """Those that wait for a node; of a controller's, which all wait for the same, the first.
+
+    One that the kubelet rejected stands in its node's row.
+    """
+    found: t.Dict[t.Tuple[str, str], Pod] = {}
+    for one in snapshot.users:
+        if not one.node and not one.going and one.phase not in ("Succeeded", "Failed"):
+            found.setdefault((one.namespace, one.owner or one.name), one)
+    return list(found.values())
 
 
 def suspects(definition: Json, snapshot: Snapshot) -> t.List[str]:

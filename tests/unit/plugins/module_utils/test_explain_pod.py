@@ -188,6 +188,17 @@ def test_a_waiting_pod_is_explained_without_being_asked_for() -> None:
     assert "Pod/team/mine" in explain.table(found.rows, found.pods)
 
 
+def test_the_pods_of_a_controller_are_explained_by_one_of_them() -> None:
+    raw = held()
+    for number in range(50):
+        raw["users"].append({**waiting(), "metadata": {**waiting()["metadata"], "name": f"mine-{number}"}})
+    alone = waiting()
+    alone["metadata"] = {"name": "alone", "namespace": "team"}
+    raw["users"].append(alone)
+    found = explain.explain(DEFINITION, snapshot(raw))
+    assert [one["pod"] for one in found.pods] == [TITLE, "team/alone"]
+
+
 def test_an_open_node_is_found_beside_others() -> None:
     raw = tainted()
     raw["nodes"] = [*(raw["nodes"][0] | {"metadata": {"name": f"n{i}", "labels": {}}} for i in range(9)), node("free")]
