@@ -54,6 +54,10 @@ OPTIONS = {
         "type": "path",
         "description": "The folder that paths in the definition start from; found by itself when left out.",
     },
+    "accelerator_report": {
+        "type": "path",
+        "description": "An HTML file that health.yml writes, for a browser; none when left out.",
+    },
     "common_check_permissions": {
         "type": "bool",
         "default": True,

@@ -8,17 +8,15 @@ import typing as t
 from ansible_collections.ecosystem_edge.accelerator.plugins.module_utils import _names
 
 Json = t.Dict[str, t.Any]
-BY_KMM = "kmm.node.kubernetes.io/module.name"  # on the pods of the DaemonSet that KMM makes
 
 
 def names(definition: Json) -> Json:
-    plugin = _names.pod_selector(definition, _names.device_plugin(definition))
     node_labels = _names.selector(definition)
     return {
         "node_labels": node_labels,
         "selector": [f"{key}={value}" for key, value in node_labels.items()],
-        "plugin_labels": plugin if definition["device_plugin"]["deploy"] == "own" else {BY_KMM: definition["name"]},
-        "pods": [f"{_names.LABEL_INSTANCE}={definition['name']}", f"{BY_KMM}={definition['name']}"],
+        "plugin_labels": _names.plugin_labels(definition),
+        "pods": [f"{_names.LABEL_INSTANCE}={definition['name']}", f"{_names.BY_KMM}={definition['name']}"],
         "ready_label": _names.ready_label(definition),
         "version_label": _names.version_label(definition),
         "version_ready_label": _names.version_ready_label(definition),

@@ -42,6 +42,7 @@ if t.TYPE_CHECKING:
     from collections.abc import Iterator
 
 Json = t.Dict[str, t.Any]
+Keep = t.Optional[t.Callable[[Json], t.Any]]
 
 # The API server leaves the contents out; one that cannot answers with all.
 METADATA = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1,application/json"
@@ -76,22 +77,30 @@ class Api:
     def json_patch(self, path: str, operations: t.List[Json]) -> Json:
         return self._json("PATCH", path, {}, body=operations, content_type="application/json-patch+json")
 
-    def pages(self, path: str, **query: t.Any) -> t.Tuple[t.List[Json], str]:
-        """All items of a list and its resource version; read in pages, so that no answer is huge."""
+    def delete(self, path: str, options: Json) -> Json:
+        """options: DeleteOptions, such as what must be true of the object."""
+        return self._json("DELETE", path, {}, body=options)
+
+    def pages(self, path: str, keep: Keep = None, limit: int = PAGE, **query: t.Any) -> t.Tuple[t.List[t.Any], str]:
+        """All items of a list and its resource version; read in pages, so that no answer is huge.
+
+        keep: what to remember of an item, None for nothing of it: so much stays in memory, and a page.
+        """
         for _again in range(LISTS - 1):
             try:
-                return self._pages(path, query)
+                return self._pages(path, keep, limit, query)
             except Expired:
                 continue
-        return self._pages(path, query)
+        return self._pages(path, keep, limit, query)
 
-    def _pages(self, path: str, query: Json) -> t.Tuple[t.List[Json], str]:
-        items: list[Json] = []
+    def _pages(self, path: str, keep: Keep, limit: int, query: Json) -> t.Tuple[t.List[t.Any], str]:
+        items: list[t.Any] = []
         token = ""
         while True:
             extra: Json = {"continue": token} if token else {}
-            page = self.get(path, limit=PAGE, **query, **extra)
-            items += page.get("items") or []
+            page = self.get(path, limit=limit, **query, **extra)
+            found = page.get("items") or []
+            items += found if keep is None else (kept for one in found if (kept := keep(one)) is not None)
             token = page["metadata"].get("continue") or ""
             if not token:
                 return items, page["metadata"].get("resourceVersion", "")

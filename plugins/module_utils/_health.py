@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import typing as t
 
-from ansible_collections.ecosystem_edge.accelerator.plugins.module_utils import _names
+from ansible_collections.ecosystem_edge.accelerator.plugins.module_utils import _names, _table
+from ansible_collections.ecosystem_edge.accelerator.plugins.module_utils import _safe as safe
 from ansible_collections.ecosystem_edge.accelerator.plugins.module_utils._facts import schedulable
 
 Json = t.Dict[str, t.Any]
@@ -65,31 +66,69 @@ def plugin_of(pod: Json) -> Plugin:
     status = pod.get("status", {})
     conditions = status.get("conditions") or []
     ready = any(one["type"] == "Ready" and one["status"] == "True" for one in conditions)
-    return Plugin(pod["metadata"]["name"], ready and not pod["metadata"].get("deletionTimestamp"), _trouble(status))
+    return Plugin(pod["metadata"]["name"], ready and not pod["metadata"].get("deletionTimestamp"), trouble(status))
 
 
-def _trouble(status: Json) -> str:
-    for container in [*(status.get("initContainerStatuses") or []), *(status.get("containerStatuses") or [])]:
-        for state in (container.get("state") or {}).values():
-            if state.get("reason") not in (None, "Completed"):
-                last = (container.get("lastState") or {}).get("terminated") or {}
-                said = state.get("message") or last.get("message") or ""
-                return f"{state['reason']}: {said}".rstrip(": ")
-    return f"phase {status.get('phase', 'Unknown')}"
+def trouble(status: Json) -> str:
+    """Why a pod's containers do not run, in the runtime's words; the pod's phase when none says anything."""
+    for container in [*safe.mappings(status, "initContainerStatuses"), *safe.mappings(status, "containerStatuses")]:
+        for state in safe.mapping(container, "state").values():
+            reason = safe.text(state, "reason")
+            if reason not in ("", "Completed"):
+                said = safe.text(state, "message") or safe.text(container, "lastState", "terminated", "message")
+                return f"{reason}: {said}".rstrip(": ")
+    return f"phase {safe.text(status, 'phase') or 'Unknown'}"
 
 
-def plugins_by_node(pods: t.Iterable[Json]) -> t.Dict[str, Plugin]:
+def placed(pod: Json) -> t.Optional[t.Tuple[str, Plugin]]:
+    """A plugin's pod with its node, all that is kept of it while pages are read; None before it has a node."""
+    node = safe.text(pod, "spec", "nodeName")
+    return (node, plugin_of(pod)) if node else None
+
+
+def by_node(pairs: t.Iterable[t.Tuple[str, Plugin]]) -> t.Dict[str, Plugin]:
     """One pod a node: the ready one where an old pod is still going."""
     found: dict[str, Plugin] = {}
-    for pod in pods:
-        node = pod.get("spec", {}).get("nodeName")
-        if node and not (node in found and found[node].ready):
-            found[node] = plugin_of(pod)
+    for node, plugin in pairs:
+        if not (node in found and found[node].ready):
+            found[node] = plugin
     return found
 
 
-def judge(node: Json, plugin: t.Optional[Plugin], report: t.Optional[Report], rules: Rules) -> Verdict:
-    """The verdict on one node. The first thing that is wrong names the cause of what is wrong behind it."""
+def slim(node: Json, rules: Rules) -> Json:
+    """A Node with as much as is looked at here: of 5,000 at 8 KiB each, the rest would be most of the memory."""
+    label, status = rules.ready_label, safe.mapping(node, "status")
+    counts = {which: safe.mapping(status, which).get(rules.resource) for which in ("capacity", "allocatable")}
+    labels = safe.texts(node, "metadata", "labels")
+    return {
+        "metadata": {"name": node["metadata"]["name"], "labels": {label: ""} if label and label in labels else {}},
+        "spec": {key: node["spec"][key] for key in ("taints", "unschedulable") if safe.at(node, "spec", key)},
+        "status": {
+            "conditions": [
+                {"type": "Ready", "status": safe.text(one, "status")}
+                for one in safe.mappings(status, "conditions")
+                if one.get("type") == "Ready"
+            ],
+            **{which: {rules.resource: number} for which, number in counts.items() if number is not None},
+        },
+    }
+
+
+def well_by_numbers(node: Json, rules: Rules) -> bool:
+    """Whether the numbers alone show that a plugin is at work: the kubelet has allocatable 0 as soon as it goes."""
+    capacity, allocatable = (quantity(node, which, rules.resource) for which in ("capacity", "allocatable"))
+    least = 1 if rules.expected is None else max(1, rules.expected)
+    driver = not rules.ready_label or rules.ready_label in (node["metadata"].get("labels") or {})
+    return node_ready(node) and driver and capacity == allocatable >= least
+
+
+def judge(
+    node: Json, plugin: t.Optional[Plugin], report: t.Optional[Report], rules: Rules, looked: bool = True
+) -> Verdict:
+    """The verdict on one node. The first thing that is wrong names the cause of what is wrong behind it.
+
+    looked: whether the plugin was looked for; where the numbers are well it need not be.
+    """
     capacity = quantity(node, "capacity", rules.resource)
     allocatable = quantity(node, "allocatable", rules.resource)
     if not node_ready(node):
@@ -98,6 +137,8 @@ def judge(node: Json, plugin: t.Optional[Plugin], report: t.Optional[Report], ru
         return Verdict("unschedulable", "cordoned or tainted, so neither driver nor plugin is wanted here")
     if rules.ready_label and rules.ready_label not in (node["metadata"].get("labels") or {}):
         return Verdict("no_driver", f"the driver's module is not loaded: no label {rules.ready_label}")
+    if not looked and well_by_numbers(node, rules):
+        return _counted(capacity, allocatable, None, rules)
     if plugin is None or not plugin.ready:
         return _without_plugin(plugin, capacity)
     if report and report.error:
@@ -132,9 +173,7 @@ def _counted(capacity: int, allocatable: int, report: t.Optional[Report], rules:
         reasons.append(f"{capacity - allocatable} of {capacity} unhealthy")
     elif report and len(healthy(report)) < allocatable:
         reasons.append(f"{allocatable - len(healthy(report))} turned unhealthy, the node's numbers will follow")
-    reasons += [
-        f"{d['id']}: {d.get('reason') or d['health']}" for d in (report.devices if report else []) if not _well(d)
-    ]
+    reasons += [f"{d['id']}: {d.get('reason') or d['health']}" for d in (unhealthy(report) if report else [])]
     if reasons:
         return Verdict("unhealthy" if allocatable == 0 else "degraded", ", ".join(reasons))
     if rules.expected is not None and capacity > rules.expected:
@@ -150,9 +189,25 @@ def healthy(report: Report) -> t.List[Json]:
     return [device for device in report.devices if _well(device)]
 
 
-def entry(node: Json, plugin: t.Optional[Plugin], report: t.Optional[Report], rules: Rules) -> Json:
+def unhealthy(report: Report) -> t.List[Json]:
+    return [device for device in report.devices if not _well(device)]
+
+
+def report_of(answer: t.Any, plugin: str) -> Report:
+    """A plugin's answer as a report; one that is none, from whatever listens there, is an error and no verdict."""
+    devices = safe.mappings(answer, "devices")
+    said = all(isinstance(one.get(key), str) for one in devices for key in ("id", "health"))
+    whole = isinstance(safe.at(answer, "devices"), list) and len(devices) == len(answer["devices"])
+    if not (said and whole and isinstance(safe.at(answer, "registered"), bool)):
+        return Report(False, [], f"{plugin} did not answer with schema 1 of /devices")
+    return Report(answer["registered"], devices)
+
+
+def entry(
+    node: Json, plugin: t.Optional[Plugin], report: t.Optional[Report], rules: Rules, looked: bool = True
+) -> Json:
     """One node in accelerator_health."""
-    verdict = judge(node, plugin, report, rules)
+    verdict = judge(node, plugin, report, rules, looked)
     labels = node["metadata"].get("labels") or {}
     return {
         "node": node["metadata"]["name"],
@@ -189,15 +244,16 @@ def table(entries: t.Sequence[Json]) -> str:
     for one in entries:
         cells = {**one, "expected": "1+" if one["expected"] is None else one["expected"]}
         rows.append(tuple("-" if cells[column] is None else str(cells[column]) for column in COLUMNS))
-    widths = [max(len(row[index]) for row in rows) for index in range(len(COLUMNS))]
-    numbers = range(1, 5)
-    return "\n".join(
-        "  ".join(
-            cell.rjust(widths[index]) if index in numbers else cell.ljust(widths[index])
-            for index, cell in enumerate(row)
-        ).rstrip()
-        for row in rows
-    )
+    return _table.aligned(rows, right=range(1, 5))
+
+
+def leftovers(stale: t.Sequence[Json], rejected: t.Optional[t.Sequence[Json]], resource: str) -> str:
+    """Lines for below the table: what a plugin that has gone left behind. Empty when it left nothing."""
+    lines = [f"stale: {one['node']} has capacity {one['capacity']} of {resource} and no device plugin" for one in stale]
+    pods = rejected or ()
+    lines += [f"rejected: {one['namespace']}/{one['name']} on {one['node']}: {one['message']}" for one in pods[:20]]
+    lines += [f"rejected: and {len(pods) - 20} more"] if len(pods) > 20 else []
+    return "".join(f"\n{line}" for line in lines)
 
 
 def failure(
@@ -230,4 +286,22 @@ def _next_step(bad: t.Sequence[Json], rules: Rules, selector: str) -> str:
     return f"kubectl -n {rules.namespace} {'logs' if plugin['ready'] else 'describe pod'} {plugin['name']}"
 
 
-__all__ = ("Plugin", "Report", "Rules", "Verdict", "entry", "failure", "judge", "plugins_by_node", "table", "well")
+__all__ = (
+    "Plugin",
+    "Report",
+    "Rules",
+    "Verdict",
+    "by_node",
+    "entry",
+    "failure",
+    "judge",
+    "leftovers",
+    "placed",
+    "report_of",
+    "slim",
+    "table",
+    "trouble",
+    "unhealthy",
+    "well",
+    "well_by_numbers",
+)

@@ -8,18 +8,19 @@ import typing as t
 from concurrent.futures import ThreadPoolExecutor
 
 from ansible_collections.ecosystem_edge.accelerator.plugins.module_utils import _health as health
+from ansible_collections.ecosystem_edge.accelerator.plugins.module_utils import _leftovers as leftovers
 from ansible_collections.ecosystem_edge.accelerator.plugins.module_utils._cluster import (
     Api,
     ClusterError,
     Json,
+    Refused,
     pause,
 )
+from ansible_collections.ecosystem_edge.accelerator.plugins.module_utils._plugin_reports import ASKED_AT_ONCE, ask
 
 NODES = "/api/v1/nodes"
 LOOK_AGAIN = 10  # seconds
-# Device plugins are asked side by side, and not for long: one that hangs must not hold up the report on a thousand.
-ASKED_AT_ONCE = 8  # the client keeps at least as many connections
-ANSWER_TIMEOUT = 15  # seconds
+FEW = 8  # nodes whose pods are asked for one by one
 
 
 def selector(labels: t.Mapping[str, t.Any]) -> str:
@@ -33,37 +34,72 @@ class Reader:
         self.api = api
         self.rules = health.Rules(params["resource"], params["namespace"], params["expected"], params["ready_label"])
         self.expected_nodes: t.Optional[int] = params["expected_nodes"]
-        self.selector = selector(params["nodes"])
+        self._labels: t.Dict[str, str] = params["nodes"]
+        self.selector = selector(self._labels)
         self._pods = f"/api/v1/namespaces/{params['namespace']}/pods"
         self._plugin_selector = selector(params["plugin_labels"])
         self._port: int = params["port"]
 
-    def read(self, probe: str) -> t.Tuple[t.List[Json], str]:
-        """The entries of all nodes, and the resource version of the list of nodes."""
-        nodes, version = self.api.pages(NODES, labelSelector=self.selector)
-        pods, _version = self.api.pages(self._pods, labelSelector=self._plugin_selector)
-        plugins = health.plugins_by_node(pods)
+    def read(self, probe: str, lean: bool = False) -> t.Tuple[t.List[Json], str]:
+        """The entries of all nodes, and the resource version of the list of nodes.
+
+        lean: looks for plugins only where the node's numbers are not well.
+        """
+        nodes, version = self.api.pages(
+            NODES, keep=lambda one: health.slim(one, self.rules), labelSelector=self.selector
+        )
+        suspects = [one["metadata"]["name"] for one in nodes if not health.well_by_numbers(one, self.rules)]
+        plugins = self._plugins_on(suspects) if lean else self._plugins()
+        pairs = [(node, plugins.get(node["metadata"]["name"])) for node in nodes]
+        entries = [health.entry(node, plugin, None, self.rules, looked=not lean) for node, plugin in pairs]
+        asked = [
+            plugin.name
+            for index, (_node, plugin) in enumerate(pairs)
+            if plugin and plugin.ready and _is_asked(probe, entries[index])
+        ]
+        reports = ask(self.api, self.rules.namespace, self._port, asked)
+        for index, (node, plugin) in enumerate(pairs):
+            if plugin and plugin.name in reports:
+                entries[index] = health.entry(node, plugin, reports[plugin.name], self.rules)
+        return entries, version
+
+    def leftovers(self, entries: t.Sequence[Json]) -> t.Tuple[t.List[Json], t.Optional[t.List[Json]]]:
+        """Nodes with a resource that no plugin offers, also those that should have none; and rejected pods.
+
+        The pods are None for a user who may not list those of all namespaces.
+        """
+        api, resource = self.api, self.rules.resource
+        found = {one["node"]: str(one["advertised"]) for one in entries if one["verdict"] == "stale"}
+        for others in leftovers.selectors_of_others(self._labels):
+            found.update(leftovers.holders(api, resource, labelSelector=others))
+        # A node whose label came between the two lists is in both, and has its verdict.
+        served = {one["node"] for one in entries if one["verdict"] != "stale"}
+        stale = [{"node": node, "capacity": number} for node, number in sorted(found.items()) if node not in served]
+        try:
+            return stale, leftovers.rejected(api, resource)
+        except Refused as error:
+            if error.status != 403:
+                raise
+            return stale, None
+
+    def _plugins(self, **query: t.Any) -> t.Dict[str, health.Plugin]:
+        pairs, _version = self.api.pages(self._pods, keep=health.placed, labelSelector=self._plugin_selector, **query)
+        return health.by_node(pairs)
+
+    def _plugins_on(self, nodes: t.Sequence[str]) -> t.Dict[str, health.Plugin]:
+        """The plugins of some nodes: node by node while that is less than the list of all."""
+        if len(nodes) > FEW:
+            return self._plugins()
         with ThreadPoolExecutor(ASKED_AT_ONCE) as pool:
-            ours = [plugins.get(node["metadata"]["name"]) for node in nodes]
-            return list(pool.map(self._entry, nodes, ours, [probe] * len(nodes))), version
+            found = list(pool.map(lambda node: self._plugins(fieldSelector=f"spec.nodeName={node}"), nodes))
+        return {node: plugin for one in found for node, plugin in one.items()}
 
     def well(self, entries: t.Sequence[Json]) -> bool:
         return health.well(entries, self.expected_nodes)
 
-    def _entry(self, node: Json, plugin: t.Optional[health.Plugin], probe: str) -> Json:
-        found = health.entry(node, plugin, None, self.rules)
-        ask = probe == "all" or (probe == "suspect" and found["verdict"] != "ok")
-        if not ask or plugin is None or not plugin.ready:
-            return found
-        return health.entry(node, plugin, self._report(plugin), self.rules)
 
-    def _report(self, plugin: health.Plugin) -> health.Report:
-        path = f"{self._pods}/{plugin.name}:{self._port}/proxy/devices"
-        try:
-            answer = self.api.get(path, read_timeout=ANSWER_TIMEOUT)
-            return health.Report(bool(answer["registered"]), list(answer["devices"]))
-        except (ClusterError, KeyError, TypeError) as error:
-            return health.Report(False, [], f"{plugin.name} did not answer at :{self._port}/devices: {error}")
+def _is_asked(probe: str, entry: Json) -> bool:
+    return probe == "all" or (probe == "suspect" and entry["verdict"] != "ok")
 
 
 def wait(reader: Reader, probe: str, timeout: float) -> t.Tuple[t.List[Json], float]:
@@ -73,7 +109,7 @@ def wait(reader: Reader, probe: str, timeout: float) -> t.Tuple[t.List[Json], fl
     while True:
         try:
             left = start + timeout - time.monotonic()
-            entries, version = reader.read("none" if left > 0 else probe)
+            entries, version = reader.read("none" if left > 0 else probe, lean=timeout <= 0 and probe != "all")
             answered = True
             if left > 0 and reader.well(entries):
                 entries, version = reader.read(probe)

@@ -16,6 +16,7 @@ LABEL_INSTANCE = "app.kubernetes.io/instance"
 LABEL_COMPONENT = "app.kubernetes.io/component"
 LABEL_PART_OF = "app.kubernetes.io/part-of"
 LABEL_MANAGED_BY = "app.kubernetes.io/managed-by"
+BY_KMM = "kmm.node.kubernetes.io/module.name"  # on the pods of the DaemonSet that KMM makes
 CONTENT_KEY = "io.github.ecosystem-edge.content-key"
 
 NFD_PACKAGE, NFD = "nfd", "openshift-nfd"
@@ -107,6 +108,13 @@ def labels(definition: Json, name: str, component: str, manager: str = PLAYBOOK)
 def pod_selector(definition: Json, name: str) -> t.Dict[str, str]:
     """Never changes, as a workload's selector must not."""
     return {LABEL_NAME: name, LABEL_INSTANCE: definition["name"]}
+
+
+def plugin_labels(definition: Json) -> t.Dict[str, str]:
+    """On the device plugin's pods, whoever makes its DaemonSet."""
+    if definition["device_plugin"]["deploy"] == "own":
+        return pod_selector(definition, device_plugin(definition))
+    return {BY_KMM: definition["name"]}
 
 
 def repository(definition: Json, component: str) -> str:

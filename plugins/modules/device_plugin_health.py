@@ -12,6 +12,7 @@ description:
   - Compares, for each node that should have devices, what is expected, what the kubelet advertises, what pods can get,
     and what the device plugin itself says of each device, and returns a verdict with its reason and evidence as the
     fact C(accelerator_health).
+  - Finds what a device plugin left behind, on any node; this has no part in the verdicts.
   - Reads only. With O(wait) it watches until every node is well, and fails with the table when that does not happen.
   - No node at all is a failure, not success.
 author:
@@ -57,6 +58,7 @@ options:
     description:
       - Which device plugins are asked for their devices, through the API server's pod proxy.
       - V(suspect) asks those of nodes whose numbers are not as they should be.
+      - With V(suspect) and V(none) pods, too, are looked up on such nodes only, unless O(wait) is set.
     type: str
     choices: [all, suspect, none]
     default: suspect
@@ -171,7 +173,9 @@ ansible_facts:
               type: str
               returned: success
             evidence:
-              description: What the verdict rests on.
+              description:
+                - What the verdict rests on. C(plugin) is null also where nobody looked for it, since the node's numbers
+                  show that one is at work; see O(probe).
               type: dict
               returned: success
             devices:
@@ -180,6 +184,24 @@ ansible_facts:
               type: list
               elements: dict
               returned: success
+        stale:
+          description:
+            - "Nodes that have the resource in their capacity and no device plugin: node, capacity. Also nodes that
+              should have no devices; there a capacity of 0 is left for good. See
+              M(ecosystem_edge.accelerator.device_plugin_cleanup)."
+          type: list
+          elements: dict
+          returned: success
+          version_added: 0.2.0
+        rejected:
+          description:
+            - Pods anywhere that ask for the resource and that a kubelet rejected, by UnexpectedAdmissionError or OutOf.
+            - "Each has namespace, name, uid, node, owner, reason, message."
+            - Null when the pods of all namespaces may not be listed.
+          type: list
+          elements: dict
+          returned: success
+          version_added: 0.2.0
 summary:
   description: The same as a table to read.
   returned: always, after the first read
@@ -236,6 +258,7 @@ def run(module: t.Any) -> None:
     timeout = params["timeout"] if params["wait"] and not module.check_mode else 0
     entries, elapsed = wait(reader, params["probe"], timeout)
     fine = reader.well(entries)
+    stale, rejected = reader.leftovers(entries)
     result = {
         "ansible_facts": {
             "accelerator_health": {
@@ -243,9 +266,11 @@ def run(module: t.Any) -> None:
                 "ok": fine,
                 "expected_nodes": params["expected_nodes"],
                 "nodes": entries,
+                "stale": stale,
+                "rejected": rejected,
             }
         },
-        "summary": health.table(entries),
+        "summary": health.table(entries) + health.leftovers(stale, rejected, reader.rules.resource),
         "elapsed": round(elapsed, 2),
         "requests": reader.api.requests,
     }

@@ -43,11 +43,12 @@ class Stream:
 
 
 class FakeApi:
-    """Answers by path. `asked` has every request: path, query, headers."""
+    """Answers by path. `asked` has every request: path, query, headers; `bodies` has its method and body."""
 
     def __init__(self) -> None:
         self.routes: dict[str, Route] = {}
         self.asked: list[tuple[str, Query, Any]] = []
+        self.bodies: list[tuple[str, bytes]] = []
         self.host = ""
         self.api_key: dict[str, str] = {}
 
@@ -74,7 +75,7 @@ def serve(api: FakeApi, port: int = 0) -> Iterator[FakeApi]:
             query = {key: values[0] for key, values in parse_qs(parts.query).items()}
             api.asked.append((parts.path, query, self.headers))
             length = int(self.headers.get("Content-Length") or 0)
-            self.rfile.read(length)
+            api.bodies.append((self.command, self.rfile.read(length)))
             route = api.routes.get(parts.path)
             answer = route(query) if route else Status(404, f"the server could not find {parts.path}")
             if isinstance(answer, Closed):
@@ -86,7 +87,7 @@ def serve(api: FakeApi, port: int = 0) -> Iterator[FakeApi]:
             else:
                 self.whole(200, answer)
 
-        do_POST = do_PATCH = do_GET
+        do_POST = do_PATCH = do_DELETE = do_GET
 
         def whole(self, code: int, body: Any) -> None:
             data = body if isinstance(body, bytes) else json.dumps(body).encode()

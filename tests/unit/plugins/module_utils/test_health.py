@@ -7,7 +7,7 @@ import threading
 from typing import Any
 
 import pytest
-from ansible_collections.ecosystem_edge.accelerator.plugins.module_utils import _health, _health_read
+from ansible_collections.ecosystem_edge.accelerator.plugins.module_utils import _health, _health_read, _plugin_reports
 from ansible_collections.ecosystem_edge.accelerator.plugins.module_utils._cluster import Api
 from fake_api import Cut, FakeApi, Status, Stream, listing, thing
 
@@ -101,6 +101,22 @@ def test_without_an_expected_number_one_device_is_enough() -> None:
     assert _health.judge(node(0, 0), PLUGIN, None, rules).verdict == "missing"
 
 
+def test_numbers_alone_are_enough_where_they_are_well() -> None:
+    assert _health.judge(node(), None, None, RULES, looked=False).verdict == "ok"
+    assert _health.judge(node(7, 7), None, None, RULES, looked=False).reason == "2 more than expected"
+    for bad in (node(5, 4), node(4, 4), node(0, 0), node(None), node(driver=False), node(ready="Unknown")):
+        assert not _health.well_by_numbers(bad, RULES)
+        assert _health.judge(bad, None, None, RULES, looked=False) == _health.judge(bad, None, None, RULES)
+
+
+def test_a_slim_node_is_judged_as_the_whole() -> None:
+    for whole in (node(), node(5, 4), node(None), node(driver=False), node(ready="Unknown"), cordoned(capacity=None)):
+        whole["metadata"]["annotations"] = {"big": "x" * 5000}
+        small = _health.slim(whole, RULES)
+        assert len(str(small)) < 500
+        assert _health.entry(small, PLUGIN, None, RULES) == _health.entry(whole, PLUGIN, None, RULES)
+
+
 def test_without_a_ready_label_the_driver_is_not_judged() -> None:
     assert _health.judge(node(driver=False), PLUGIN, None, RULES._replace(ready_label=None)).verdict == "ok"
 
@@ -135,9 +151,8 @@ def pod(name: str, on: str | None = "n1", ready: str = "True", **rest: Any) -> A
 def test_the_ready_pod_speaks_for_the_node() -> None:
     going = pod("going", metadata={"deletionTimestamp": "2026"})
     for pods in ([going, pod("new")], [pod("new"), going]):
-        assert _health.plugins_by_node([*pods, pod("pending", on=None)]) == {
-            "n1": _health.Plugin("new", True, "phase Running")
-        }
+        pairs = [pair for one in [*pods, pod("pending", on=None)] if (pair := _health.placed(one))]
+        assert _health.by_node(pairs) == {"n1": _health.Plugin("new", True, "phase Running")}
 
 
 @pytest.mark.parametrize(
@@ -224,7 +239,32 @@ def test_who_is_asked(fake: FakeApi, reader: _health_read.Reader, probe: str, al
     assert fake.paths().count(DEVICES) == asked
     assert entries[0]["healthy"] == (5 if asked else None)
     assert fake.asked[0][1]["labelSelector"] == "a=b"
-    assert fake.asked[1][1]["labelSelector"] == "app=plugin"
+    assert [query["labelSelector"] for path, query, _headers in fake.asked if path == PODS] == (
+        [] if (probe, allocatable) == ("suspect", 5) else ["app=plugin"]
+    ), "where the numbers are well nobody is looked for"
+
+
+def nodes(number: int, **bad: int) -> list[Any]:
+    """Nodes that are well, but for those that have so few allocatable."""
+    names = [f"n{index}" for index in range(number)]
+    return [{**node(5, bad.get(name, 5)), "metadata": {"name": name, "labels": {LABEL: ""}}} for name in names]
+
+
+def test_pods_are_listed_only_on_nodes_that_are_not_well(fake: FakeApi, reader: _health_read.Reader) -> None:
+    fake.on(NODES, listing(*nodes(50, n7=4)))
+    fake.on(PODS, lambda query: listing(pod("plugin-x", on=query["fieldSelector"].partition("=")[2])))
+    entries, _elapsed = _health_read.wait(reader, "suspect", 0)
+    assert [one["node"] for one in entries if one["verdict"] != "ok"] == ["n7"]
+    assert [query["fieldSelector"] for path, query, _headers in fake.asked if path == PODS] == ["spec.nodeName=n7"]
+    assert reader.api.requests == 3
+
+
+def test_many_suspects_are_looked_up_in_one_list(fake: FakeApi, reader: _health_read.Reader) -> None:
+    fake.on(NODES, listing(*nodes(50, **{f"n{index}": 0 for index in range(20)})))
+    fake.on(PODS, listing())
+    entries, _elapsed = _health_read.wait(reader, "none", 0)
+    assert sum(one["verdict"] == "stale" for one in entries) == 20
+    assert fake.paths().count(PODS) == 1
 
 
 def test_a_plugin_that_does_not_answer_is_failing(fake: FakeApi, reader: _health_read.Reader) -> None:
@@ -261,7 +301,7 @@ def test_trouble_before_the_first_node_is_survived(fake: FakeApi, reader: _healt
 
 
 def test_plugins_that_hang_do_not_wait_for_one_another(fake: FakeApi, reader: _health_read.Reader) -> None:
-    names = [f"n{number}" for number in range(_health_read.ASKED_AT_ONCE)]
+    names = [f"n{number}" for number in range(_plugin_reports.ASKED_AT_ONCE)]
     fake.on(NODES, listing(*({**node(), "metadata": {**node()["metadata"], "name": name}} for name in names)))
     fake.on(PODS, listing(*(pod(f"plugin-{name}", on=name) for name in names)))
     together = threading.Barrier(len(names), timeout=20)
@@ -293,3 +333,42 @@ def test_the_time_over_asks_the_plugins_why(fake: FakeApi, reader: _health_read.
     fake.on(DEVICES, {"registered": True, "devices": devices(*FIVE[:4], "Unhealthy")})
     entries, _elapsed = _health_read.wait(reader, "suspect", 0.2)
     assert entries[0]["reason"] == "1 of 5 unhealthy, 4: UnhealthyReason"
+
+
+def failed(name: str, **status: Any) -> Any:
+    limits = {RESOURCE: "1"}
+    said = {"phase": "Failed", "reason": "UnexpectedAdmissionError", "message": "no healthy devices", **status}
+    return thing(name, "team", spec={"nodeName": "n1", "containers": [{"resources": {"limits": limits}}]}, status=said)
+
+
+def test_what_a_plugin_left_is_found_on_any_node(fake: FakeApi, reader: _health_read.Reader) -> None:
+    other = {**node(0, 0), "metadata": {"name": "retired"}}
+    plain = {**node(None), "metadata": {"name": "plain"}}
+    fake.on(NODES, lambda query: listing(node(5, 0) if query["labelSelector"] == "a=b" else other, plain))
+    fake.on(PODS, listing())
+    fake.on("/api/v1/pods", listing(failed("mine"), failed("evicted", reason="Evicted")))
+    entries, _elapsed = _health_read.wait(reader, "suspect", 0)
+    stale, rejected = reader.leftovers(entries)
+    assert stale == [{"node": "n1", "capacity": "5"}, {"node": "retired", "capacity": "0"}]
+    assert [(one["name"], one["node"], one["owner"]) for one in rejected or ()] == [("mine", "n1", None)]
+    assert _health.leftovers(stale, rejected, RESOURCE).splitlines()[1:] == [
+        f"stale: n1 has capacity 5 of {RESOURCE} and no device plugin",
+        f"stale: retired has capacity 0 of {RESOURCE} and no device plugin",
+        "rejected: team/mine on n1: no healthy devices",
+    ]
+    assert {query["labelSelector"] for path, query, _headers in fake.asked if path == NODES} == {"a=b", "a!=b"}
+
+
+def test_who_may_not_list_all_pods_gets_no_rejected_ones(fake: FakeApi, reader: _health_read.Reader) -> None:
+    fake.on(NODES, listing())
+    fake.on("/api/v1/pods", Status(403, "pods is forbidden"))
+    assert reader.leftovers([]) == ([], None)
+    assert _health.leftovers([], None, RESOURCE) == ""
+    assert _health.leftovers([], [dict.fromkeys(("namespace", "name", "node", "message"), "x")] * 23, "r").endswith(
+        "rejected: and 3 more"
+    )
+
+
+def test_the_selectors_of_all_other_nodes_meet_in_none() -> None:
+    selectors = _health_read.leftovers.selectors_of_others({"a": "1", "b": "2", "c": "3"})
+    assert selectors == ["a!=1", "a=1,b!=2", "a=1,b=2,c!=3"]

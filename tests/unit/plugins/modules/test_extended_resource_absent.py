@@ -4,12 +4,12 @@
 from __future__ import annotations
 
 import pytest
+from ansible_collections.ecosystem_edge.accelerator.plugins.module_utils import _leftovers as module
 from ansible_collections.ecosystem_edge.accelerator.plugins.module_utils._cluster import (
     ClusterError,
     Refused,
     Unreachable,
 )
-from ansible_collections.ecosystem_edge.accelerator.plugins.modules import extended_resource_absent as module
 
 RESOURCE = "example.com/a~b"
 AT = "/status/capacity/example.com~1a~0b"
@@ -34,8 +34,8 @@ class Kubelet:
     def node(self):
         return {"metadata": {"name": "n"}, "status": self.status}
 
-    def pages(self, _path):
-        return [self.node()], "1"
+    def pages(self, _path, keep):
+        return [kept for kept in [keep(self.node())] if kept], "1"
 
     def get(self, _path):
         return self.node()
@@ -118,10 +118,10 @@ def test_an_api_server_that_is_away_for_a_while_is_survived(play):
     answers = iter([None, Unreachable("away"), Refused("busy", 429, ""), Refused("restarts", 503, "")])
     pages, get = kubelet.pages, kubelet.get
 
-    def hiccup(path):
+    def hiccup(path, keep):
         if error := next(answers, None):
             raise error
-        return pages(path)
+        return pages(path, keep)
 
     def gone(path):
         kubelet.get = get
@@ -135,7 +135,7 @@ def test_an_api_server_that_is_away_for_a_while_is_survived(play):
 def test_one_that_never_answered_is_told_at_once(play):
     kubelet = Kubelet(None, forgets=0)
 
-    def away(_path):
+    def away(_path, keep):
         raise Unreachable("nobody there")
 
     kubelet.pages = away

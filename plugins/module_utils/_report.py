@@ -1,0 +1,177 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The health of an accelerator as one HTML file: tables and small pictures, no script, nothing from a network. Pure.
+
+PRIVATE. All that comes from a cluster goes through escape(): a node's condition or a device's reason is text that
+somebody else wrote. Colours never stand alone, the word is beside them.
+"""
+
+from __future__ import annotations
+
+import typing as t
+from html import escape as _escape
+
+from ansible_collections.ecosystem_edge.accelerator.plugins.module_utils import _safe as safe
+
+Json = t.Dict[str, t.Any]
+
+STYLE = """
+:root { color-scheme: light dark; --good: #2e7d32; --bad: #c62828; --odd: #b26a00; --none: #8a8a8a; }
+body { font: 15px/1.45 system-ui, sans-serif; margin: 2rem auto; max-width: 80rem; padding: 0 1rem; }
+table { border-collapse: collapse; margin: .5rem 0 2rem; width: 100%; }
+th, td { border-bottom: 1px solid #8886; padding: .3rem .6rem; text-align: left; vertical-align: top; }
+td.number, th.number { text-align: right; font-variant-numeric: tabular-nums; }
+td { overflow-wrap: anywhere; }
+code { font-size: .92em; }
+.good { color: var(--good); } .bad { color: var(--bad); } .odd { color: var(--odd); } .none { color: var(--none); }
+rect.good { fill: var(--good); } rect.bad { fill: var(--bad); } rect.odd { fill: var(--odd); }
+rect.none { fill: #8884; }
+svg { display: block; max-width: 100%; }
+"""
+# Verdicts and states -> class. What is not listed is bad.
+CLASSES = {"ok": "good", "unschedulable": "none", "absent": "none", "unknown": "odd", "degraded": "odd", "": "none"}
+# A Content-Security-Policy of the page's own: even what escaped wrongly could load or run nothing.
+POLICY = "default-src 'none'; style-src 'unsafe-inline'"
+
+
+def escape(value: t.Any) -> str:
+    return _escape("" if value is None else str(value), quote=True)
+
+
+def shade(word: t.Any) -> str:
+    return CLASSES.get(str(word), "bad")
+
+
+def document(health: Json, explained: Json, title: str, when: str) -> str:
+    """health: accelerator_health; explained: what accelerator_explain returns, or empty."""
+    nodes = safe.mappings(health, "nodes")
+    ok = bool(health.get("ok"))
+    good = sum(shade(one.get("verdict")) == "good" for one in nodes)
+    word = "well" if ok else "not well"
+    return "\n".join(
+        [
+            "<!DOCTYPE html>",
+            '<html lang="en"><head><meta charset="utf-8">',
+            f'<meta http-equiv="Content-Security-Policy" content="{escape(POLICY)}">',
+            '<meta name="viewport" content="width=device-width, initial-scale=1">',
+            f"<title>{escape(title)}: {word}</title><style>{STYLE}</style></head><body>",
+            f'<h1>{escape(title)}: <span class="{"good" if ok else "bad"}">{word}</span></h1>',
+            f"<p>{escape(health.get('resource'))}, {good} of {len(nodes)} nodes well, {escape(when)}</p>",
+            _shares(nodes),
+            _devices(nodes),
+            _chain(explained),
+            _left(health),
+            "</body></html>",
+            "",
+        ]
+    )
+
+
+def _shares(nodes: t.Sequence[Json]) -> str:
+    """One bar: how many nodes have which verdict."""
+    counts: t.Dict[str, int] = {}
+    for one in nodes:
+        verdict = safe.text(one, "verdict")
+        counts[verdict] = counts.get(verdict, 0) + 1
+    if not counts:
+        return "<p>No node.</p>"
+    bars, words, at = [], [], 0.0
+    for verdict, number in sorted(counts.items(), key=lambda item: (-item[1], item[0])):
+        width = 600 * number / len(nodes)
+        bars.append(f'<rect class="{shade(verdict)}" x="{at:.1f}" y="0" width="{max(width - 1, 1):.1f}" height="16"/>')
+        words.append(f"{number} {verdict}")
+        at += width
+    said = escape(", ".join(words))
+    return f"{_svg(600, 16, bars, f'<title>{said}</title>')}<p>{said}</p>"
+
+
+def _devices(nodes: t.Sequence[Json]) -> str:
+    rows = []
+    for one in sorted(nodes, key=lambda node: (shade(node.get("verdict")) == "good", safe.text(node, "node"))):
+        verdict, expected = one.get("verdict"), one.get("expected")
+        numbers = [
+            "1+" if expected is None else expected,
+            *(one.get(k) for k in ("advertised", "allocatable", "healthy")),
+        ]
+        bad = [device for device in safe.mappings(one, "devices") if device.get("health") != "Healthy"]
+        more = "".join(f"<br>device {escape(d.get('id'))}: {escape(d.get('reason'))}" for d in bad[:10])
+        rows.append(
+            f"<tr><td>{escape(one.get('node'))}</td>"
+            + "".join(f'<td class="number">{"-" if n is None else escape(n)}</td>' for n in numbers)
+            + f'<td>{_gauge(one)}</td><td class="{shade(verdict)}">{escape(verdict)}</td>'
+            + f"<td>{escape(one.get('reason'))}{more}</td></tr>"
+        )
+    heads = [("Node", ""), *((name, "number") for name in ("Expected", "Advertised", "Allocatable", "Healthy"))]
+    heads += [("Devices", ""), ("Verdict", ""), ("Reason", "")]
+    return f"<h2>Devices</h2>{_table(heads, rows)}"
+
+
+def _gauge(one: Json) -> str:
+    """Allocatable devices of those that there should be, and of those that there are beside them."""
+    expected, seen, usable = (safe.whole(one, key) or 0 for key in ("expected", "advertised", "allocatable"))
+    whole = max(expected, seen, usable, 1)
+    parts = [("good", usable), ("bad", max(seen - usable, 0)), ("none", max(whole - max(seen, usable), 0))]
+    bars, at = [], 0.0
+    for kind, number in parts:
+        width = 100 * number / whole
+        if width:
+            bars.append(f'<rect class="{kind}" x="{at:.1f}" y="0" width="{width:.1f}" height="12"/>')
+        at += width
+    said = f"{usable} usable, {max(seen - usable, 0)} unhealthy, {max(whole - max(seen, usable), 0)} missing"
+    return _svg(100, 12, bars, f"<title>{said}</title>")
+
+
+def _chain(explained: Json) -> str:
+    """Each node's links as squares, and what to do at the one that is named."""
+    entries = [(one.get("node"), one) for one in safe.mappings(explained, "nodes")]
+    entries += [(f"Pod {one.get('pod')}", one) for one in safe.mappings(explained, "pods")]
+    if not entries:
+        return ""
+    rows = []
+    for name, one in sorted(entries, key=lambda entry: entry[1].get("state") in ("ok", "absent")):
+        state = one.get("state")
+        advice = f"{escape(one.get('fix'))}<br><code>{escape(one.get('next'))}</code>" if one.get("fix") else ""
+        rows.append(
+            f"<tr><td>{escape(name)}</td><td>{_squares(safe.mapping(one, 'links'))}</td>"
+            f'<td class="{shade(state)}">{escape(state)}</td><td>{escape(one.get("link"))}</td>'
+            f"<td>{escape(safe.text(one, 'evidence', 'value'))}<br>{escape(safe.text(one, 'evidence', 'object'))}</td>"
+            f"<td>{escape(one.get('expected'))}</td><td>{advice}</td></tr>"
+        )
+    heads = [(name, "") for name in ("Node", "Chain", "State", "Link", "Seen", "Expected", "What to do")]
+    return f"<h2>From the hardware to the pod</h2>{_table(heads, rows)}"
+
+
+def _squares(links: Json) -> str:
+    if not links:
+        return ""
+    squares = [
+        f'<rect class="{shade(state)}" x="{index * 9}" y="0" width="8" height="12">'
+        f"<title>{escape(name)}: {escape(state)}</title></rect>"
+        for index, (name, state) in enumerate(links.items())
+    ]
+    return _svg(9 * len(squares), 12, squares)
+
+
+def _svg(width: int, height: int, parts: t.Sequence[str], title: str = "") -> str:
+    size = f'viewBox="0 0 {width} {height}" width="{width}" height="{height}"'
+    return f'<svg {size} role="img">{title}{"".join(parts)}</svg>'
+
+
+def _left(health: Json) -> str:
+    made = ""
+    stale, rejected = safe.mappings(health, "stale"), safe.mappings(health, "rejected")
+    if stale:
+        rows = [f"<tr><td>{escape(o.get('node'))}</td><td>{escape(o.get('capacity'))}</td></tr>" for o in stale]
+        made += f"<h2>Stale resources</h2>{_table([('Node', ''), ('Capacity', '')], rows)}"
+    if rejected:
+        keys = ("namespace", "name", "node", "owner", "message")
+        rows = ["<tr>" + "".join(f"<td>{escape(one.get(key))}</td>" for key in keys) + "</tr>" for one in rejected]
+        made += f"<h2>Rejected pods</h2>{_table([(key.capitalize(), '') for key in keys], rows)}"
+    return made
+
+
+def _table(heads: t.Sequence[t.Tuple[str, str]], rows: t.Sequence[str]) -> str:
+    head = "".join(f'<th class="{kind}">{name}</th>' if kind else f"<th>{name}</th>" for name, kind in heads)
+    return f"<table><thead><tr>{head}</tr></thead><tbody>\n" + "\n".join(rows) + "\n</tbody></table>"
+
+
+__all__ = ("document",)
