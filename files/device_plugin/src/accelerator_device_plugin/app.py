@@ -7,12 +7,14 @@ import logging
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from . import web
-from .discovery import discover, folders
-from .evidence import observe
+from .bounded import Bounded
+from .discovery import Device, discover, folders
+from .evidence import Sources, health_file, observe
+from .health import Evidence, Policy
 from .inventory import Inventory
 from .kubelet import Kubelet
 from .metrics import Metrics
@@ -20,6 +22,8 @@ from .service import DevicePlugin, Grant
 from .watch import Watch
 
 _log = logging.getLogger(__name__)
+_LOOK = 2.0  # seconds that a driver has to answer; health.Policy.silence judges those that do not
+_SHORTEST = 0.01  # seconds between two looks that no event asked for
 
 
 @dataclass(frozen=True)
@@ -33,12 +37,19 @@ class Settings:
     root: Path
     sysfs: Path
     node: str | None = None
+    policy: Policy = field(default_factory=Policy)
+    health_file: str = ""
+    serial_file: str = ""
+    probe: bool = False
+
+    def sources(self) -> Sources:
+        return Sources(self.root, self.sysfs, self.health_file, self.serial_file, self.probe)
 
 
 class App:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        self.inventory = Inventory(time.time)
+        self.inventory = Inventory(time.time, time.monotonic, settings.policy)
         self.metrics = Metrics(settings.resource, self.inventory)
         service = DevicePlugin(self.inventory, settings.grant, self.metrics)
         self._device_watch, self._socket_watch = Watch(), Watch()
@@ -49,6 +60,10 @@ class App:
             self.metrics,
             self._socket_watch,
             settings.interval,
+        )
+        self._sources = settings.sources()
+        self._looks: Bounded[Device, Evidence] = Bounded(
+            lambda device: observe(self._sources, device, self.metrics.probed), _LOOK, self._device_watch.ring
         )
         self.http_port = 0
         self._looked_at = time.monotonic()
@@ -101,16 +116,22 @@ class App:
 
     def _watch_devices(self) -> None:
         while not self._stopping.is_set():
-            self._device_watch.wait(self.settings.interval)
+            due = self.inventory.due()
+            wait = self.settings.interval if due is None else max(due - time.monotonic(), _SHORTEST)
+            self._device_watch.wait(min(wait, self.settings.interval))
             self._look()
 
     def _look(self) -> None:
-        root, pattern, sysfs = self.settings.root, self.settings.device_glob, self.settings.sysfs
+        root, pattern = self.settings.root, self.settings.device_glob
         self._device_watch.add(folders(root, pattern))
-        for state in self.inventory.update(
-            discover(root, pattern), lambda device: observe(root, sysfs, device)
-        ):
-            _log.info("%s: %s (%s)", state.device.path, state.verdict.health, state.verdict.reason)
+        devices = discover(root, pattern)
+        # Watched before it is read: a change in between is an event, and not lost.
+        files = (health_file(self._sources, device) for device in devices)
+        self._device_watch.add_files(path for path in files if path)
+        for change in self.inventory.update(devices, self._looks.all):
+            self.metrics.changed(change)
+            device, record = change.after.device, change.after.record
+            _log.info("%s: %s (%s) %s", device.path, record.state, record.reason, record.evidence)
         self._looked_at = time.monotonic()
 
     def _pages(self) -> dict[str, web.Page]:

@@ -61,7 +61,7 @@ class DevicePlugin(api_pb2_grpc.DevicePluginServicer):
         sent: list[tuple[str, str]] | None = None
         while context.is_active():
             generation, states = self._inventory.snapshot()
-            devices = [(key, state.verdict.health) for key, state in states.items()]
+            devices = [(key, state.health) for key, state in states.items()]
             if devices != sent:
                 sent = devices
                 yield api_pb2.ListAndWatchResponse(
@@ -105,8 +105,8 @@ def allocate(states: dict[str, State], grant: Grant, ids: list[str]) -> api_pb2.
         state = states.get(key)
         if state is None:
             refusals.append(f"device {key!r} is unknown (known: {', '.join(states) or 'none'})")
-        elif state.verdict.health != HEALTHY:
-            refusals.append(f"device {key!r} ({state.device.path}) is unhealthy: {state.verdict.reason}")
+        elif state.health != HEALTHY:
+            refusals.append(f"device {key!r} ({state.device.path}) is unhealthy: {state.record.reason}")
     if refusals:
         raise Refused("; ".join(refusals) + "; see /devices of the device plugin on this node")
     paths = {key: states[key].device.path for key in ids}
