@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from . import web
+from . import uevent, web
 from .bounded import Bounded
 from .discovery import Device, discover, folders
 from .evidence import Sources, health_file, observe
@@ -81,6 +81,10 @@ class App:
             return 1
         self.http_port = server.server_port
         self._look()  # the first list that the kubelet gets is complete
+        uevents = uevent.listen()
+        if uevents is not None:
+            pattern = self.settings.device_glob
+            self._device_watch.listen(uevents.fileno(), lambda: uevent.news(uevents, pattern))
         threads = [
             threading.Thread(target=self._guard, args=(part,), name=name)
             for name, part in (("devices", self._watch_devices), ("kubelet", self._follow_kubelet))
@@ -95,6 +99,8 @@ class App:
             thread.join()
         for watch in watches:
             watch.close()
+        if uevents is not None:
+            uevents.close()
         server.shutdown()
         server.server_close()
         return 1 if self._failed else 0

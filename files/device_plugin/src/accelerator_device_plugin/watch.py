@@ -11,7 +11,8 @@ import errno
 import logging
 import os
 import select
-from collections.abc import Iterable
+import time
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 # <sys/inotify.h>; attributes are watched since a node's owner, mode or label may come later than the node.
@@ -26,6 +27,7 @@ class Watch:
     def __init__(self) -> None:
         self._bell = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         self._poll = select.poll()
+        self._listened: dict[int, Callable[[], bool]] = {}
         self._unwatched: set[Path] = set()  # paths of which that was told
         self._poll.register(self._bell, select.POLLIN)
         self._inotify = _libc.inotify_init1(os.O_CLOEXEC | os.O_NONBLOCK)
@@ -67,12 +69,26 @@ class Watch:
             )
         self._unwatched.add(path)
 
+    def listen(self, descriptor: int, news: Callable[[], bool]) -> None:
+        """Also waits for a socket of the caller's. `news` empties it and says whether that ends a wait."""
+        self._listened[descriptor] = news
+        self._poll.register(descriptor, select.POLLIN)
+
     def wait(self, seconds: float) -> None:
-        for event in self._poll.poll(seconds * 1000):
-            try:
-                os.read(event[0], 65536)
-            except BlockingIOError:
-                pass
+        end = time.monotonic() + seconds
+        while (left := end - time.monotonic()) > 0:
+            news = [self._take(descriptor) for descriptor, _ in self._poll.poll(left * 1000)]
+            if any(news):
+                return
+
+    def _take(self, descriptor: int) -> bool:
+        if descriptor in self._listened:
+            return self._listened[descriptor]()
+        try:
+            os.read(descriptor, 65536)
+        except BlockingIOError:
+            pass
+        return True
 
     def ring(self) -> None:
         """Ends a wait, now or the next one; from any thread."""
