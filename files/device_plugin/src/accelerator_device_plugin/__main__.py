@@ -50,6 +50,7 @@ def parse(arguments: list[str], environment: dict[str, str]) -> Settings:
     flag("silence-policy", "what silence leads to: unhealthy or suspect", "unhealthy")
     flag("flapping", "N/SECONDS: more than N faults in that time make a device settle first", "3/300")
     flag("settle", "SECONDS/MOST: time it must be well then; doubles with each further fault", "10/300")
+    flag("state-file", "where faults are remembered over restarts; empty: they are not", "")
     given = parser.parse_args(arguments)
 
     def check(good: bool, name: str, expected: str) -> None:
@@ -67,6 +68,11 @@ def parse(arguments: list[str], environment: dict[str, str]) -> Settings:
     check(given.http_port.isdecimal() and int(given.http_port) < 65536, "http-port", "a port number")
     check(
         Path(given.plugin_dir).is_dir(), "plugin-dir", "an existing folder (mounted from the node, writable)"
+    )
+    check(
+        not given.state_file or Path(given.state_file).parent.is_dir(),
+        "state-file",
+        "a file in an existing folder (mounted from the node, writable)",
     )
     for name in ("health-file", "serial-file"):
         value = getattr(given, name.replace("-", "_"))
@@ -116,6 +122,7 @@ def parse(arguments: list[str], environment: dict[str, str]) -> Settings:
         health_file=given.health_file,
         serial_file=given.serial_file,
         probe=given.probe == "open",
+        state_file=Path(given.state_file) if given.state_file else None,
     )
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Puts the parts together: one thread looks at devices, one talks to the kubelet, one serves HTTP."""
+"""Puts the parts together: threads for the devices, the kubelet, the state file and HTTP."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from .evidence import Sources, health_file, observe
 from .health import Evidence, Policy
 from .inventory import Inventory
 from .kubelet import Kubelet
+from .memory import Memory, this_boot
 from .metrics import Metrics
 from .service import DevicePlugin, Grant
 from .watch import Watch
@@ -41,6 +42,7 @@ class Settings:
     health_file: str = ""
     serial_file: str = ""
     probe: bool = False
+    state_file: Path | None = None
 
     def sources(self) -> Sources:
         return Sources(self.root, self.sysfs, self.health_file, self.serial_file, self.probe)
@@ -50,6 +52,10 @@ class App:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.inventory = Inventory(time.time, time.monotonic, settings.policy)
+        self._memory: Memory | None = None
+        if settings.state_file is not None:
+            self._memory = Memory(settings.state_file, time.monotonic, this_boot())
+            self.inventory.remember(self._memory.load())
         self.metrics = Metrics(settings.resource, self.inventory)
         service = DevicePlugin(self.inventory, settings.grant, self.metrics)
         self._device_watch, self._socket_watch = Watch(), Watch()
@@ -68,6 +74,7 @@ class App:
         self.http_port = 0
         self._looked_at = time.monotonic()
         self._stopping = threading.Event()
+        self._to_remember = threading.Event()
         self._failed = False
 
     def run(self) -> int:
@@ -87,7 +94,11 @@ class App:
             self._device_watch.listen(uevents.fileno(), lambda: uevent.news(uevents, pattern))
         threads = [
             threading.Thread(target=self._guard, args=(part,), name=name)
-            for name, part in (("devices", self._watch_devices), ("kubelet", self._follow_kubelet))
+            for name, part in (
+                ("devices", self._watch_devices),
+                ("kubelet", self._follow_kubelet),
+                ("memory", self._keep_memory),
+            )
         ]
         for thread in threads:
             thread.start()
@@ -95,6 +106,7 @@ class App:
         watches = (self._device_watch, self._socket_watch)
         for watch in watches:
             watch.ring()
+        self._to_remember.set()
         for thread in threads:
             thread.join()
         for watch in watches:
@@ -120,6 +132,16 @@ class App:
     def _follow_kubelet(self) -> None:
         self.kubelet.run(self._stopping.is_set)
 
+    def _keep_memory(self) -> None:
+        """In a thread of its own: a slow disk delays no verdict."""
+        while self._memory is not None:
+            self._to_remember.wait(self.settings.interval)
+            self._to_remember.clear()
+            last = self._stopping.is_set()  # asked first, so that the last save sees all that was known then
+            self._memory.save(self.inventory.records())
+            if last:
+                return
+
     def _watch_devices(self) -> None:
         while not self._stopping.is_set():
             due = self.inventory.due()
@@ -134,7 +156,10 @@ class App:
         # Watched before it is read: a change in between is an event, and not lost.
         files = (health_file(self._sources, device) for device in devices)
         self._device_watch.add_files(path for path in files if path)
-        for change in self.inventory.update(devices, self._looks.all):
+        changes = self.inventory.update(devices, self._looks.all)
+        if changes:
+            self._to_remember.set()
+        for change in changes:
             self.metrics.changed(change)
             device, record = change.after.device, change.after.record
             _log.info("%s: %s (%s) %s", device.path, record.state, record.reason, record.evidence)

@@ -93,7 +93,7 @@ def judge(seen: Evidence | None, policy: Policy) -> Finding:
     if seen.kernel_name != seen.name:
         # Dynamic minors are given again: the old node would lead into another driver's device.
         return Finding(Kind.BAD, "OtherDriver", f"the kernel's device of this number is {seen.kernel_name}")
-    said = f"health file: {seen.word[:80]}" if seen.word else ""
+    said = f"health file: {_printable(seen.word)}" if seen.word else ""
     if seen.word and seen.word not in policy.good_words:
         return Finding(Kind.BAD, "DriverReportsFault", said)
     if seen.probe_error is not None:
@@ -139,6 +139,11 @@ def settling(record: Record, policy: Policy) -> float:
     """Seconds for which a device with these faults must be well before it is offered again."""
     excess = len(record.faults) - policy.free_faults
     return 0.0 if excess <= 0 else min(policy.settle * 2.0 ** min(excess - 1, 32), policy.settle_most)
+
+
+def _printable(text: str) -> str:
+    """What a driver says goes into logs and pages."""
+    return "".join(letter if letter.isprintable() else "?" for letter in text[:80])
 
 
 def _good(record: Record | None, old: Record, finding: Finding, now: float, policy: Policy) -> Record:

@@ -88,7 +88,8 @@ class Inventory:
     def records(self) -> dict[str, Record]:
         """What the next process should remember."""
         now = {key_of(state.device, state.serial): state.record for state in self._states.values()}
-        return self._remembered | now
+        absent = {key: record for key, record in self._remembered.items() if key not in now}
+        return absent | now  # the longest unseen first: it is forgotten first
 
     def snapshot(self) -> tuple[int, dict[str, State]]:
         """The states by device ID, and the number of the change that led to them."""
