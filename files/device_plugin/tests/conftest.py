@@ -93,12 +93,17 @@ def start(host: Host) -> Iterator[Callable[..., Running]]:
     """Starts plugins in threads; `interval` is long, so that what a test sees was brought by events."""
     plugins: list[Running] = []
 
-    def run(interval: float = 60, glob: str = "/dev/toy-*", **settings: object) -> Running:
+    def run(
+        interval: float = 60,
+        glob: str = "/dev/toy-*",
+        grant: Grant = Grant("rw", "toy"),  # noqa: B008
+        **settings: object,
+    ) -> Running:
         app = App(
             Settings(
                 resource=RESOURCE,
                 device_glob=glob,
-                grant=Grant("rw", "toy"),
+                grant=grant,
                 interval=interval,
                 http_port=0,
                 plugin_dir=host.plugins,

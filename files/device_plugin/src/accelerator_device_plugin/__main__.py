@@ -13,6 +13,7 @@ from pathlib import Path
 
 from .app import App, Settings
 from .health import Policy
+from .preferred import PACKED, SPREAD
 from .service import Grant
 
 _SECONDS = r"\d+(\.\d+)?"
@@ -50,6 +51,10 @@ def parse(arguments: list[str], environment: dict[str, str]) -> Settings:
     flag("silence-policy", "what silence leads to: unhealthy or suspect", "unhealthy")
     flag("flapping", "N/SECONDS: more than N faults in that time make a device settle first", "3/300")
     flag("settle", "SECONDS/MOST: time it must be well then; doubles with each further fault", "10/300")
+    flag("replicas", "pods that may share a device; 1: it is one pod's alone", "1")
+    flag("prefer", "packed or spread: which devices a container gets, after those of one NUMA node", PACKED)
+    flag("pre-start", "none, or look: look at a container's devices again before each of its starts", "none")
+    flag("cdi-dir", "folder of CDI specs, e.g. /var/run/cdi; empty: containers get devices by path", "")
     flag("state-file", "where faults are remembered over restarts; empty: they are not", "")
     given = parser.parse_args(arguments)
 
@@ -73,6 +78,16 @@ def parse(arguments: list[str], environment: dict[str, str]) -> Settings:
         not given.state_file or Path(given.state_file).parent.is_dir(),
         "state-file",
         "a file in an existing folder (mounted from the node, writable)",
+    )
+    check(
+        given.replicas.isdecimal() and 0 < int(given.replicas) <= 1000, "replicas", "a number from 1 to 1000"
+    )
+    check(given.prefer in (PACKED, SPREAD), "prefer", f"{PACKED} or {SPREAD}")
+    check(given.pre_start in ("none", "look"), "pre-start", "none or look")
+    check(
+        not given.cdi_dir or Path(given.cdi_dir).is_dir(),
+        "cdi-dir",
+        "an existing folder (mounted from the node, writable)",
     )
     for name in ("health-file", "serial-file"):
         value = getattr(given, name.replace("-", "_"))
@@ -110,7 +125,12 @@ def parse(arguments: list[str], environment: dict[str, str]) -> Settings:
         resource=given.resource,
         device_glob=given.device_glob,
         grant=Grant(
-            given.permissions, given.env_prefix or re.sub(r"\W", "_", given.resource.partition("/")[2])
+            given.permissions,
+            given.env_prefix or re.sub(r"\W", "_", given.resource.partition("/")[2]),
+            replicas=int(given.replicas),
+            policy=given.prefer,
+            cdi_kind=given.resource if given.cdi_dir else "",
+            pre_start=given.pre_start == "look",
         ),
         interval=interval,
         http_port=int(given.http_port),
@@ -122,6 +142,7 @@ def parse(arguments: list[str], environment: dict[str, str]) -> Settings:
         health_file=given.health_file,
         serial_file=given.serial_file,
         probe=given.probe == "open",
+        cdi_dir=Path(given.cdi_dir) if given.cdi_dir else None,
         state_file=Path(given.state_file) if given.state_file else None,
     )
 

@@ -12,11 +12,12 @@ from pathlib import Path
 
 from . import uevent, web
 from .bounded import Bounded
+from .cdi import SpecFile
 from .discovery import Device, discover, folders
 from .evidence import Sources, health_file, observe
 from .health import Evidence, Policy
 from .inventory import Inventory
-from .kubelet import Kubelet
+from .kubelet import Kubelet, Superfluous
 from .memory import Memory, this_boot
 from .metrics import Metrics
 from .service import DevicePlugin, Grant
@@ -43,6 +44,7 @@ class Settings:
     serial_file: str = ""
     probe: bool = False
     state_file: Path | None = None
+    cdi_dir: Path | None = None
 
     def sources(self) -> Sources:
         return Sources(self.root, self.sysfs, self.health_file, self.serial_file, self.probe)
@@ -57,8 +59,17 @@ class App:
             self._memory = Memory(settings.state_file, time.monotonic, this_boot())
             self.inventory.remember(self._memory.load())
         self.metrics = Metrics(settings.resource, self.inventory)
-        service = DevicePlugin(self.inventory, settings.grant, self.metrics)
         self._device_watch, self._socket_watch = Watch(), Watch()
+        self._sources = settings.sources()
+        self._looks: Bounded[Device, Evidence] = Bounded(
+            lambda device: observe(self._sources, device, self.metrics.probed), _LOOK, self._device_watch.ring
+        )
+        self._cdi = (
+            SpecFile(settings.cdi_dir, settings.resource, settings.grant.permissions)
+            if settings.cdi_dir
+            else None
+        )
+        service = DevicePlugin(self.inventory, settings.grant, self.metrics, self._looks.all)
         self.kubelet = Kubelet(
             settings.plugin_dir,
             settings.resource,
@@ -66,10 +77,6 @@ class App:
             self.metrics,
             self._socket_watch,
             settings.interval,
-        )
-        self._sources = settings.sources()
-        self._looks: Bounded[Device, Evidence] = Bounded(
-            lambda device: observe(self._sources, device, self.metrics.probed), _LOOK, self._device_watch.ring
         )
         self.http_port = 0
         self._looked_at = time.monotonic()
@@ -124,6 +131,10 @@ class App:
         """A part that fails ends the whole: a restart is better than a plugin that is half there."""
         try:
             part()
+        except Superfluous as trouble:
+            _log.error("stopping: %s", trouble)
+            self._failed = True
+            self.stop()
         except Exception:
             _log.exception("stopping: the %s thread failed", threading.current_thread().name)
             self._failed = True
@@ -156,6 +167,8 @@ class App:
         # Watched before it is read: a change in between is an event, and not lost.
         files = (health_file(self._sources, device) for device in devices)
         self._device_watch.add_files(path for path in files if path)
+        if self._cdi is not None:
+            self._cdi.write(self.inventory.known(devices))  # before a kubelet hears of a new one
         changes = self.inventory.update(devices, self._looks.all)
         if changes:
             self._to_remember.set()

@@ -59,8 +59,7 @@ class Inventory:
         forgotten when the plugin restarts, which an orderly unload of the driver brings about by itself (the
         plugin's pod goes with KMM's ready label).
         """
-        known = {state.device.id: state.device for state in self._states.values()}
-        devices = in_order((known | {device.id: device for device in found}).values())
+        devices = self.known(found)
         seen = look(devices)
         now, wall = self._clock(), self._wall()
         before = self._states
@@ -79,6 +78,11 @@ class Inventory:
                 self._generation += 1
                 self._changed.notify_all()
         return changes
+
+    def known(self, found: Iterable[Device]) -> list[Device]:
+        """The devices found now or ever before."""
+        known = {state.device.id: state.device for state in self._states.values()}
+        return in_order((known | {device.id: device for device in found}).values())
 
     def due(self) -> float | None:
         """When to look again though no event comes, by `clock`."""

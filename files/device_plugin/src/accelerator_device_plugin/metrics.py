@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
@@ -72,6 +73,14 @@ class Metrics:
             ["resource"],
             registry=self._registry,
         )
+        self._age = Gauge(
+            f"{_PREFIX}_registration_age_seconds",
+            "Seconds since the last accepted registration, by a clock that never jumps; -1 before the first.",
+            ["resource"],
+            registry=self._registry,
+        )
+        self._registered_mono: float | None = None
+        self._age.labels(resource).set_function(self._registration_age)
         self._registered = Gauge(
             f"{_PREFIX}_registered",
             "1 while a kubelet follows the device list, else 0.",
@@ -111,6 +120,7 @@ class Metrics:
     def registration(self, at: float) -> None:
         self._registrations.labels(self._resource).inc()
         self._registered_at.labels(self._resource).set(at)
+        self._registered_mono = time.monotonic()
 
     def registration_failed(self) -> None:
         self._failures.labels(self._resource).inc()
@@ -120,6 +130,9 @@ class Metrics:
 
     def follow(self, registered: Callable[[], bool]) -> None:
         self._registered.labels(self._resource).set_function(lambda: float(registered()))
+
+    def _registration_age(self) -> float:
+        return -1.0 if self._registered_mono is None else time.monotonic() - self._registered_mono
 
     def text(self) -> bytes:
         return generate_latest(self._registry)
