@@ -45,6 +45,7 @@ class Inventory:
         self._clock = clock
         self._remembered: dict[str, Record] = {}
         self._states: dict[str, State] = {}
+        self.looks = 0  # how often all devices were looked at
         self._generation = 0
         self._changed = threading.Condition()
 
@@ -73,6 +74,7 @@ class Inventory:
             if (old := before.get(key)) is None or old.visible() != state.visible()
         ]
         with self._changed:
+            self.looks += 1
             self._states = after
             if changes:
                 self._generation += 1
