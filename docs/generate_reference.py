@@ -144,7 +144,9 @@ def _default(node: Node) -> str:
     if isinstance(node, (Section, Names)):
         return ""
     if isinstance(node, Items):
-        return "" if node.default is None else "empty"
+        if node.default is None:
+            return ""
+        return ", ".join(f"`{value}`" for value in node.default) or "empty"
     if node.required:
         return "**required**"
     if node.default is not None:

@@ -52,6 +52,12 @@ class Host:
         except PermissionError:
             pytest.skip("needs the right to make device nodes: run as root")
 
+    def say(self, key: int, word: str) -> None:
+        """What the driver says of a device, in one write like its own: never empty in between."""
+        file = self.sysfs / f"dev/char/10:{200 + key}/health"
+        with open(os.open(file, os.O_WRONLY | os.O_CREAT, 0o644), "w") as health:
+            health.write(f"{word:<20}\n")
+
     def remove(self, key: int) -> None:
         (self.root / f"dev/toy-{key}").unlink()
         shutil.rmtree(self.sysfs / f"dev/char/10:{200 + key}")
@@ -87,18 +93,24 @@ def start(host: Host) -> Iterator[Callable[..., Running]]:
     """Starts plugins in threads; `interval` is long, so that what a test sees was brought by events."""
     plugins: list[Running] = []
 
-    def run(interval: float = 60, glob: str = "/dev/toy-*") -> Running:
+    def run(
+        interval: float = 60,
+        glob: str = "/dev/toy-*",
+        grant: Grant = Grant("rw", "toy"),  # noqa: B008
+        **settings: object,
+    ) -> Running:
         app = App(
             Settings(
                 resource=RESOURCE,
                 device_glob=glob,
-                grant=Grant("rw", "toy"),
+                grant=grant,
                 interval=interval,
                 http_port=0,
                 plugin_dir=host.plugins,
                 root=host.root,
                 sysfs=host.sysfs,
                 node="worker-1",
+                **settings,  # type: ignore[arg-type]
             )
         )
         codes: list[int] = []

@@ -16,11 +16,11 @@ from deviceplugin_v1beta1 import api_pb2, api_pb2_grpc
 Devices = dict[str, str]
 
 
-def until(what: Callable[[], bool], message: str, seconds: float = 10) -> None:
+def until(what: Callable[[], bool], message: str, seconds: float = 10, pause: float = 0.005) -> None:
     end = time.monotonic() + seconds
     while not what():
         assert time.monotonic() < end, f"not within {seconds} s: {message}"
-        time.sleep(0.005)
+        time.sleep(pause)
 
 
 class FakeKubelet(api_pb2_grpc.RegistrationServicer):

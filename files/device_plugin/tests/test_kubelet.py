@@ -148,6 +148,25 @@ def test_a_second_plugin_waits_until_the_first_ends(
     assert kubelet.allocate(["0"]).container_responses
 
 
+def test_a_second_plugin_stops_where_the_first_goes_on(
+    host: Host,
+    kubelet: FakeKubelet,
+    start: Start,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("accelerator_device_plugin.kubelet._HANDOVER", 0.5)
+    first = start()
+    until(first.app.kubelet.registered, "the first plugin")
+    second = start(interval=0.2)
+    second.thread.join(timeout=10)
+    assert second.codes == [1]
+    assert "stopping: another process listens on" in caplog.text
+    assert "Traceback" not in caplog.text
+    assert first.app.kubelet.registered()
+    assert first.app.kubelet.socket.exists()
+
+
 def test_yields_to_another_that_took_its_socket(host: Host, kubelet: FakeKubelet, start: Start) -> None:
     plugin = start(interval=0.2)
     until(plugin.app.kubelet.registered, "registration")

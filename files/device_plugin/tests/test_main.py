@@ -11,6 +11,7 @@ from conftest import Host
 from fake_kubelet import FakeKubelet, until
 
 from accelerator_device_plugin.__main__ import parse
+from accelerator_device_plugin.health import Policy
 from accelerator_device_plugin.service import Grant
 
 PROJECT = Path(__file__).parents[1]
@@ -27,6 +28,22 @@ def test_flags_beat_environment_and_defaults(tmp_path: Path) -> None:
     assert (settings.resource, settings.interval, settings.http_port) == ("example.com/my-toy", 0.5, 9400)
     assert settings.grant == Grant("rw", "my_toy")
     assert settings.node == "worker-1"
+    assert settings.policy == Policy(silence=1.5)
+    assert (settings.health_file, settings.probe, settings.state_file) == ("", False, None)
+
+
+def test_health_settings_become_a_policy(tmp_path: Path) -> None:
+    flags = {
+        "resource": "example.com/toy", "device-glob": "/dev/toy-*", "plugin-dir": str(tmp_path),
+        "health-file": "device/health", "health-words": "ok,degraded", "probe": "open", "doubts": "3/5",
+        "silence": "20", "silence-policy": "suspect", "flapping": "0/60", "settle": "1/8.5",
+    }  # fmt: skip
+    settings = parse([f"--{flag}={value}" for flag, value in flags.items()], {})
+    assert settings.policy == Policy(
+        ("ok", "degraded"), doubts=3, looks=5, silence=20, silence_is_fault=False,
+        free_faults=0, window=60, settle=1, settle_most=8.5,
+    )  # fmt: skip
+    assert (settings.health_file, settings.probe) == ("device/health", True)
 
 
 @pytest.mark.parametrize(
@@ -37,6 +54,21 @@ def test_flags_beat_environment_and_defaults(tmp_path: Path) -> None:
         ("--permissions", "rx", "expected a subset of rwm, got 'rx'"),
         ("--interval", "0", "expected seconds, got '0'"),
         ("--http-port", "70000", "expected a port number, got '70000'"),
+        ("--health-file", "../health", "expected a path below the device's sysfs folder, got '../health'"),
+        ("--health-file", "/sys/health", "expected a path below the device's sysfs folder"),
+        ("--serial-file", "a//b", "expected a path below the device's sysfs folder"),
+        ("--health-words", ",", "expected at least one word"),
+        ("--probe", "yes", "expected none or open, got 'yes'"),
+        ("--doubts", "3/2", "expected N/M with N from 1 to M, got '3/2'"),
+        ("--silence", "-1", "expected seconds, got '-1'"),
+        ("--silence-policy", "healthy", "expected unhealthy or suspect"),
+        ("--flapping", "3", "expected N/SECONDS, got '3'"),
+        ("--settle", "20/10", "expected SECONDS/MOST, MOST not below SECONDS"),
+        ("--replicas", "0", "expected a number from 1 to 1000"),
+        ("--prefer", "best", "expected packed or spread"),
+        ("--pre-start", "reset", "expected none or look"),
+        ("--cdi-dir", "/nowhere", "expected an existing folder"),
+        ("--state-file", "/nowhere/state", "expected a file in an existing folder"),
         ("--plugin-dir", "/nowhere", "expected an existing folder (mounted from the node, writable)"),
     ],
 )
@@ -45,7 +77,7 @@ def test_wrong_flags_are_named(
 ) -> None:
     good = ["--resource", "example.com/toy", "--device-glob", "/dev/toy-*", "--plugin-dir", str(tmp_path)]
     with pytest.raises(SystemExit) as exit:
-        parse([*good, flag, value], {})
+        parse([*good, f"{flag}={value}"], {})
     assert exit.value.code == 2
     assert f"{flag}: {expected}" in capsys.readouterr().err
 

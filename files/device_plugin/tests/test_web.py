@@ -40,15 +40,21 @@ def test_devices_page(host: Host, kubelet: FakeKubelet, start: Start) -> None:
         assert datetime.fromisoformat(device.pop("since")).tzinfo is not None
     assert status == 200
     assert page == {
-        "schema": 1,
+        "schema": 2,
         "resource": RESOURCE,
         "node": "worker-1",
         "registered": True,
         "devices": [
-            {"id": "0", "path": "/dev/toy-0", "health": "Healthy", "reason": "Present"},
-            {"id": "1", "path": "/dev/toy-1", "health": "Unhealthy", "reason": "NodeMissing"},
+            {
+                "id": "0", "path": "/dev/toy-0", "health": "Healthy",
+                "state": "Healthy", "reason": "Present", "evidence": "", "faults": 0,
+            },
+            {
+                "id": "1", "path": "/dev/toy-1", "health": "Unhealthy",
+                "state": "Unhealthy", "reason": "NodeMissing", "evidence": "", "faults": 1,
+            },
         ],
-    }
+    }  # fmt: skip
 
 
 def test_ready_means_followed_by_a_kubelet_and_alive_does_not(host: Host, start: Start) -> None:

@@ -158,4 +158,15 @@ def _value_of_field(definition: Json, path: str, field: Json) -> Mistakes:
             yield f"{where}: expected at most {field['maximum']}, as {path} says; seen {value}"
 
 
-RULES = (_names, _hardware, _driver, _images, _consumer, _installs, _fields)
+def _health(definition: Json) -> Mistakes:
+    health = definition["health"]
+    if health["file"] and not health["words"]:
+        yield "health.words: expected at least one word that health.file holds when a device is well; seen none"
+    if health["probe"] == "open" and definition["device_plugin"]["deploy"] != "kmm":
+        yield (
+            "health.probe: expected device_plugin.deploy kmm with open, because our own plugin is not privileged "
+            f"and may not open devices; seen deploy {definition['device_plugin']['deploy']}"
+        )
+
+
+RULES = (_names, _hardware, _driver, _images, _health, _consumer, _installs, _fields)

@@ -267,7 +267,28 @@ SCHEMA = Section(
             "The device plugin.",
         ),
         "health": Section(
-            {"interval": Value("integer", "Seconds between self-checks.", 5, minimum=1, maximum=3600)},
+            {
+                "interval": Value("integer", "Seconds between self-checks.", 5, minimum=1, maximum=3600),
+                "file": Value(
+                    "file_in_image",
+                    "Attribute in which the driver says how a device is, below the device's folder in sysfs.",
+                ),
+                "words": Items(Value("version", ""), "What it says of a device that is well.", ("ok",)),
+                "serial_file": Value("file_in_image", "Attribute with the device's serial number, there too."),
+                "silence": Value(
+                    "integer",
+                    "Seconds for which a device may go on when nothing is heard of it.",
+                    default_text="three intervals",
+                    minimum=1,
+                    maximum=86400,
+                ),
+                "probe": Value(
+                    "text",
+                    "`open`: also opens and closes each device at each look, which only a privileged plugin may.",
+                    "none",
+                    choices=("none", "open"),
+                ),
+            },
             "How the device plugin watches the devices.",
         ),
         "consumer": CONSUMER,

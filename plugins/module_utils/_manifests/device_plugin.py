@@ -59,7 +59,7 @@ def _container(scope: Scope) -> Json:
     }
     return {
         "image": scope.images["device_plugin"],
-        "args": [f"--{name}={value}" for name, value in flags.items()],
+        "args": [f"--{name}={value}" for name, value in {**flags, **_health_flags(definition["health"])}.items()],
         "env": [{"name": "NODE_NAME", "valueFrom": {"fieldRef": {"fieldPath": "spec.nodeName"}}}],
         "resources": {"requests": {"cpu": "10m", "memory": "64Mi"}, "limits": {"memory": "256Mi"}},
         "volumeMounts": [
@@ -67,6 +67,18 @@ def _container(scope: Scope) -> Json:
             {"name": "dev", "mountPath": f"{ROOT}/dev", "readOnly": True},
         ],
     }
+
+
+def _health_flags(health: Json) -> Json:
+    """Only what was asked for: the plugin has the same defaults."""
+    flags = {
+        "health-file": health["file"],
+        "health-words": ",".join(health["words"]) if health["file"] else None,
+        "serial-file": health["serial_file"],
+        "silence": health["silence"],
+        "probe": health["probe"] if health["probe"] != "none" else None,
+    }
+    return {name: value for name, value in flags.items() if value is not None}
 
 
 def _daemon_set(scope: Scope, name: str) -> Json:

@@ -12,8 +12,13 @@ import sys
 from pathlib import Path
 
 from .app import App, Settings
+from .health import Policy
+from .preferred import PACKED, SPREAD
 from .service import Grant
 
+_SECONDS = r"\d+(\.\d+)?"
+# Below the device's own folder in sysfs, and not out of it.
+_ATTRIBUTE = re.compile(r"(?!.*(^|/)\.\.?(/|$))[^/]+(/[^/]+)*")
 _RESOURCE = re.compile(r"[a-z0-9]([-a-z0-9.]*[a-z0-9])?/[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?")
 
 
@@ -37,6 +42,20 @@ def parse(arguments: list[str], environment: dict[str, str]) -> Settings:
     flag("root", "where the node's /dev is found (below it: dev/...)", "/")
     flag("sysfs", "where sysfs is found", "/sys")
     flag("node", "name of this node, shown in /devices", environment.get("NODE_NAME", ""))
+    flag("health-file", "attribute below the device's folder in sysfs that says how it is; empty: none", "")
+    flag("health-words", "what it says of a device that is well, comma between several", "ok")
+    flag("serial-file", "attribute that holds the device's serial number; empty: known by its ID", "")
+    flag("probe", "none, or open: open each device and close it again, which needs a privileged pod", "none")
+    flag("doubts", "N/M: unhealthy after N doubtful looks of the last M", "2/3")
+    flag("silence", "seconds without evidence that a device may go on; 0: three intervals", "0")
+    flag("silence-policy", "what silence leads to: unhealthy or suspect", "unhealthy")
+    flag("flapping", "N/SECONDS: more than N faults in that time make a device settle first", "3/300")
+    flag("settle", "SECONDS/MOST: time it must be well then; doubles with each further fault", "10/300")
+    flag("replicas", "pods that may share a device; 1: it is one pod's alone", "1")
+    flag("prefer", "packed or spread: which devices a container gets, after those of one NUMA node", PACKED)
+    flag("pre-start", "none, or look: look at a container's devices again before each of its starts", "none")
+    flag("cdi-dir", "folder of CDI specs, e.g. /var/run/cdi; empty: containers get devices by path", "")
+    flag("state-file", "where faults are remembered over restarts; empty: they are not", "")
     given = parser.parse_args(arguments)
 
     def check(good: bool, name: str, expected: str) -> None:
@@ -47,7 +66,7 @@ def parse(arguments: list[str], environment: dict[str, str]) -> Settings:
     check(given.device_glob.startswith("/"), "device-glob", "an absolute path")
     check(bool(given.permissions) and set(given.permissions) <= set("rwm"), "permissions", "a subset of rwm")
     check(
-        bool(re.fullmatch(r"\d+(\.\d+)?", given.interval)) and float(given.interval) > 0,
+        bool(re.fullmatch(_SECONDS, given.interval)) and float(given.interval) > 0,
         "interval",
         "seconds",
     )
@@ -55,19 +74,85 @@ def parse(arguments: list[str], environment: dict[str, str]) -> Settings:
     check(
         Path(given.plugin_dir).is_dir(), "plugin-dir", "an existing folder (mounted from the node, writable)"
     )
+    check(
+        not given.state_file or Path(given.state_file).parent.is_dir(),
+        "state-file",
+        "a file in an existing folder (mounted from the node, writable)",
+    )
+    check(
+        given.replicas.isdecimal() and 0 < int(given.replicas) <= 1000, "replicas", "a number from 1 to 1000"
+    )
+    check(given.prefer in (PACKED, SPREAD), "prefer", f"{PACKED} or {SPREAD}")
+    check(given.pre_start in ("none", "look"), "pre-start", "none or look")
+    check(
+        not given.cdi_dir or Path(given.cdi_dir).is_dir(),
+        "cdi-dir",
+        "an existing folder (mounted from the node, writable)",
+    )
+    for name in ("health-file", "serial-file"):
+        value = getattr(given, name.replace("-", "_"))
+        check(not value or bool(_ATTRIBUTE.fullmatch(value)), name, "a path below the device's sysfs folder")
+    words = tuple(word for word in given.health_words.split(",") if word)
+    check(bool(words), "health-words", "at least one word")
+    check(given.probe in ("none", "open"), "probe", "none or open")
+    doubts = _pair(given.doubts, r"\d+")
+    check(doubts is not None and 0 < doubts[0] <= doubts[1], "doubts", "N/M with N from 1 to M")
+    check(bool(re.fullmatch(_SECONDS, given.silence)), "silence", "seconds")
+    check(given.silence_policy in ("unhealthy", "suspect"), "silence-policy", "unhealthy or suspect")
+    flapping, settle = _pair(given.flapping, _SECONDS), _pair(given.settle, _SECONDS)
+    check(flapping is not None and flapping[0].is_integer(), "flapping", "N/SECONDS")
+    check(
+        settle is not None and settle[0] <= settle[1],
+        "settle",
+        "SECONDS/MOST, MOST not below SECONDS",
+    )
+    assert doubts is not None
+    assert flapping is not None
+    assert settle is not None
+    interval = float(given.interval)
+    policy = Policy(
+        good_words=words,
+        doubts=int(doubts[0]),
+        looks=int(doubts[1]),
+        silence=float(given.silence) or 3 * interval,
+        silence_is_fault=given.silence_policy == "unhealthy",
+        free_faults=int(flapping[0]),
+        window=flapping[1],
+        settle=settle[0],
+        settle_most=settle[1],
+    )
     return Settings(
         resource=given.resource,
         device_glob=given.device_glob,
         grant=Grant(
-            given.permissions, given.env_prefix or re.sub(r"\W", "_", given.resource.partition("/")[2])
+            given.permissions,
+            given.env_prefix or re.sub(r"\W", "_", given.resource.partition("/")[2]),
+            replicas=int(given.replicas),
+            policy=given.prefer,
+            cdi_kind=given.resource if given.cdi_dir else "",
+            pre_start=given.pre_start == "look",
         ),
-        interval=float(given.interval),
+        interval=interval,
         http_port=int(given.http_port),
         plugin_dir=Path(given.plugin_dir),
         root=Path(given.root),
         sysfs=Path(given.sysfs),
         node=given.node or None,
+        policy=policy,
+        health_file=given.health_file,
+        serial_file=given.serial_file,
+        probe=given.probe == "open",
+        cdi_dir=Path(given.cdi_dir) if given.cdi_dir else None,
+        state_file=Path(given.state_file) if given.state_file else None,
     )
+
+
+def _pair(text: str, number: str) -> tuple[float, float] | None:
+    """The two numbers of A/B."""
+    first, slash, second = text.partition("/")
+    if not slash or not all(re.fullmatch(number, part) for part in (first, second)):
+        return None
+    return float(first), float(second)
 
 
 def main() -> int:

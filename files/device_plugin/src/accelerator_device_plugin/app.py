@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Puts the parts together: one thread looks at devices, one talks to the kubelet, one serves HTTP."""
+"""Puts the parts together: threads for the devices, the kubelet, the state file and HTTP."""
 
 from __future__ import annotations
 
@@ -7,19 +7,25 @@ import logging
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from . import web
-from .discovery import discover, folders
-from .evidence import observe
+from . import uevent, web
+from .bounded import Bounded
+from .cdi import SpecFile
+from .discovery import Device, discover, folders
+from .evidence import Sources, health_file, observe
+from .health import Evidence, Policy
 from .inventory import Inventory
-from .kubelet import Kubelet
+from .kubelet import Kubelet, Superfluous
+from .memory import Memory, this_boot
 from .metrics import Metrics
 from .service import DevicePlugin, Grant
 from .watch import Watch
 
 _log = logging.getLogger(__name__)
+_LOOK = 2.0  # seconds that a driver has to answer; health.Policy.silence judges those that do not
+_SHORTEST = 0.01  # seconds between two looks that no event asked for
 
 
 @dataclass(frozen=True)
@@ -33,15 +39,37 @@ class Settings:
     root: Path
     sysfs: Path
     node: str | None = None
+    policy: Policy = field(default_factory=Policy)
+    health_file: str = ""
+    serial_file: str = ""
+    probe: bool = False
+    state_file: Path | None = None
+    cdi_dir: Path | None = None
+
+    def sources(self) -> Sources:
+        return Sources(self.root, self.sysfs, self.health_file, self.serial_file, self.probe)
 
 
 class App:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        self.inventory = Inventory(time.time)
+        self.inventory = Inventory(time.time, time.monotonic, settings.policy)
+        self._memory: Memory | None = None
+        if settings.state_file is not None:
+            self._memory = Memory(settings.state_file, time.monotonic, this_boot())
+            self.inventory.remember(self._memory.load())
         self.metrics = Metrics(settings.resource, self.inventory)
-        service = DevicePlugin(self.inventory, settings.grant, self.metrics)
         self._device_watch, self._socket_watch = Watch(), Watch()
+        self._sources = settings.sources()
+        self._looks: Bounded[Device, Evidence] = Bounded(
+            lambda device: observe(self._sources, device, self.metrics.probed), _LOOK, self._device_watch.ring
+        )
+        self._cdi = (
+            SpecFile(settings.cdi_dir, settings.resource, settings.grant.permissions)
+            if settings.cdi_dir
+            else None
+        )
+        service = DevicePlugin(self.inventory, settings.grant, self.metrics, self._looks.all)
         self.kubelet = Kubelet(
             settings.plugin_dir,
             settings.resource,
@@ -53,6 +81,7 @@ class App:
         self.http_port = 0
         self._looked_at = time.monotonic()
         self._stopping = threading.Event()
+        self._to_remember = threading.Event()
         self._failed = False
 
     def run(self) -> int:
@@ -66,9 +95,17 @@ class App:
             return 1
         self.http_port = server.server_port
         self._look()  # the first list that the kubelet gets is complete
+        uevents = uevent.listen()
+        if uevents is not None:
+            pattern = self.settings.device_glob
+            self._device_watch.listen(uevents.fileno(), lambda: uevent.news(uevents, pattern))
         threads = [
             threading.Thread(target=self._guard, args=(part,), name=name)
-            for name, part in (("devices", self._watch_devices), ("kubelet", self._follow_kubelet))
+            for name, part in (
+                ("devices", self._watch_devices),
+                ("kubelet", self._follow_kubelet),
+                ("memory", self._keep_memory),
+            )
         ]
         for thread in threads:
             thread.start()
@@ -76,10 +113,13 @@ class App:
         watches = (self._device_watch, self._socket_watch)
         for watch in watches:
             watch.ring()
+        self._to_remember.set()
         for thread in threads:
             thread.join()
         for watch in watches:
             watch.close()
+        if uevents is not None:
+            uevents.close()
         server.shutdown()
         server.server_close()
         return 1 if self._failed else 0
@@ -91,6 +131,10 @@ class App:
         """A part that fails ends the whole: a restart is better than a plugin that is half there."""
         try:
             part()
+        except Superfluous as trouble:
+            _log.error("stopping: %s", trouble)
+            self._failed = True
+            self.stop()
         except Exception:
             _log.exception("stopping: the %s thread failed", threading.current_thread().name)
             self._failed = True
@@ -99,18 +143,39 @@ class App:
     def _follow_kubelet(self) -> None:
         self.kubelet.run(self._stopping.is_set)
 
+    def _keep_memory(self) -> None:
+        """In a thread of its own: a slow disk delays no verdict."""
+        while self._memory is not None:
+            self._to_remember.wait(self.settings.interval)
+            self._to_remember.clear()
+            last = self._stopping.is_set()  # asked first, so that the last save sees all that was known then
+            self._memory.save(self.inventory.records())
+            if last:
+                return
+
     def _watch_devices(self) -> None:
         while not self._stopping.is_set():
-            self._device_watch.wait(self.settings.interval)
+            due = self.inventory.due()
+            wait = self.settings.interval if due is None else max(due - time.monotonic(), _SHORTEST)
+            self._device_watch.wait(min(wait, self.settings.interval))
             self._look()
 
     def _look(self) -> None:
-        root, pattern, sysfs = self.settings.root, self.settings.device_glob, self.settings.sysfs
+        root, pattern = self.settings.root, self.settings.device_glob
         self._device_watch.add(folders(root, pattern))
-        for state in self.inventory.update(
-            discover(root, pattern), lambda device: observe(root, sysfs, device)
-        ):
-            _log.info("%s: %s (%s)", state.device.path, state.verdict.health, state.verdict.reason)
+        devices = discover(root, pattern)
+        # Watched before it is read: a change in between is an event, and not lost.
+        files = (health_file(self._sources, device) for device in devices)
+        self._device_watch.add_files(path for path in files if path)
+        if self._cdi is not None:
+            self._cdi.write(self.inventory.known(devices))  # before a kubelet hears of a new one
+        changes = self.inventory.update(devices, self._looks.all)
+        if changes:
+            self._to_remember.set()
+        for change in changes:
+            self.metrics.changed(change)
+            device, record = change.after.device, change.after.record
+            _log.info("%s: %s (%s) %s", device.path, record.state, record.reason, record.evidence)
         self._looked_at = time.monotonic()
 
     def _pages(self) -> dict[str, web.Page]:

@@ -19,16 +19,21 @@ import grpc
 from deviceplugin_v1beta1 import api_pb2, api_pb2_grpc
 
 from .metrics import Metrics
-from .service import DevicePlugin, options
+from .service import DevicePlugin
 from .watch import Watch
 
 _log = logging.getLogger(__name__)
 _FIRST_DELAY = 0.05  # the kubelet's socket exists a moment before it answers
 _LAST_DELAY = 10.0  # seconds between two tries at most, whatever health.interval is
 _SHORTEST = 0.01  # seconds
+_HANDOVER = 30.0  # seconds that another plugin for the resource has to end: an update's old pod does
 _CALL = 10.0  # seconds for Register; also for the kubelet to open the device stream after it
 
 Identity = tuple[int, int]
+
+
+class Superfluous(Exception):
+    """Another process serves our resource on this node and goes on doing so."""
 
 
 def socket_name(folder: Path, resource: str) -> str:
@@ -88,6 +93,7 @@ class Kubelet:
         self._delay = _FIRST_DELAY
         self._not_before = 0.0
         self._complaint = ""
+        self._waits_since = 0.0
         service.on_stream = self._stream_changed
         metrics.follow(self.registered)
 
@@ -146,7 +152,10 @@ class Kubelet:
         self._lost = False
         delay, self._delay = self._delay, min(self._delay * 2, self._interval, _LAST_DELAY)
         request = api_pb2.RegisterRequest(
-            version="v1beta1", endpoint=self.socket.name, resource_name=self._resource, options=options()
+            version="v1beta1",
+            endpoint=self.socket.name,
+            resource_name=self._resource,
+            options=self._service.options(),
         )
         # A new channel each time: a kept one would wait out its back-off though the kubelet is back.
         pool = [("grpc.use_local_subchannel_pool", 1)]
@@ -185,11 +194,20 @@ class Kubelet:
             return True
         self._stop_server()
         if answers(self.socket):
-            self._complain(
+            trouble = (
                 f"another process listens on {self.socket}: expected one device plugin for {self._resource} "
-                "on this node; waiting until that one ends; see `kubectl get pods -A -o wide`"
+                "on this node"
             )
+            now = time.monotonic()
+            self._waits_since = self._waits_since or now
+            if now - self._waits_since > _HANDOVER:
+                raise Superfluous(
+                    f"{trouble}, seen two for {_HANDOVER:g} s; see `kubectl get pods -A -o wide`"
+                )
+            self._complain(f"{trouble}; waiting {_HANDOVER:g} s until that one ends")
+            self.alive_at = now  # we know what we wait for, and for how long
             return False
+        self._waits_since = 0.0
         if self._own is not None:
             _log.info("our socket %s is gone: serving anew", self.socket)
         server = grpc.server(ThreadPoolExecutor(max_workers=DevicePlugin.MAX_STREAMS + 4))

@@ -3,12 +3,13 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, ProcessCollector, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
 
-from .health import HEALTHY, UNHEALTHY
-from .inventory import Inventory
+from .health import HEALTHY, STATES, UNHEALTHY
+from .inventory import Change, Inventory
 
 _PREFIX = "accelerator_device_plugin"
 
@@ -27,6 +28,27 @@ class Metrics:
         )
         for health in (HEALTHY, UNHEALTHY):
             devices.labels(resource, health).set_function(_counter(inventory, health))
+        states = Gauge(
+            f"{_PREFIX}_device_states",
+            "Devices by state; a suspect one is still offered.",
+            ["resource", "state"],
+            registry=self._registry,
+        )
+        for state in STATES:
+            states.labels(resource, state).set_function(_in_state(inventory, state))
+        self._transitions = Counter(
+            f"{_PREFIX}_transitions",
+            "Changes of a device's state, by the state it came to and the reason.",
+            ["resource", "state", "reason"],
+            registry=self._registry,
+        )
+        self._probes = Histogram(
+            f"{_PREFIX}_probe_seconds",
+            "Time that opening a device took, where the probe is on.",
+            ["resource"],
+            buckets=(0.0001, 0.001, 0.01, 0.1, 1, 10),
+            registry=self._registry,
+        )
         self._allocations = Counter(
             f"{_PREFIX}_allocations",
             "Allocate calls of the kubelet by result (granted, refused).",
@@ -51,6 +73,14 @@ class Metrics:
             ["resource"],
             registry=self._registry,
         )
+        self._age = Gauge(
+            f"{_PREFIX}_registration_age_seconds",
+            "Seconds since the last accepted registration, by a clock that never jumps; -1 before the first.",
+            ["resource"],
+            registry=self._registry,
+        )
+        self._registered_mono: float | None = None
+        self._age.labels(resource).set_function(self._registration_age)
         self._registered = Gauge(
             f"{_PREFIX}_registered",
             "1 while a kubelet follows the device list, else 0.",
@@ -72,15 +102,25 @@ class Metrics:
             self._restarts,
             self._registered_at,
             self._registered,
+            self._probes,
         ):
             counter.labels(resource)
 
     def allocated(self, result: str) -> None:
         self._allocations.labels(self._resource, result).inc()
 
+    def changed(self, change: Change) -> None:
+        record = change.after.record
+        if change.before is None or change.before.record.state != record.state:
+            self._transitions.labels(self._resource, record.state, record.reason).inc()
+
+    def probed(self, seconds: float) -> None:
+        self._probes.labels(self._resource).observe(seconds)
+
     def registration(self, at: float) -> None:
         self._registrations.labels(self._resource).inc()
         self._registered_at.labels(self._resource).set(at)
+        self._registered_mono = time.monotonic()
 
     def registration_failed(self) -> None:
         self._failures.labels(self._resource).inc()
@@ -91,9 +131,16 @@ class Metrics:
     def follow(self, registered: Callable[[], bool]) -> None:
         self._registered.labels(self._resource).set_function(lambda: float(registered()))
 
+    def _registration_age(self) -> float:
+        return -1.0 if self._registered_mono is None else time.monotonic() - self._registered_mono
+
     def text(self) -> bytes:
         return generate_latest(self._registry)
 
 
 def _counter(inventory: Inventory, health: str) -> Callable[[], float]:
-    return lambda: float(sum(state.verdict.health == health for state in inventory.snapshot()[1].values()))
+    return lambda: float(sum(state.health == health for state in inventory.snapshot()[1].values()))
+
+
+def _in_state(inventory: Inventory, name: str) -> Callable[[], float]:
+    return lambda: float(sum(state.record.state == name for state in inventory.snapshot()[1].values()))

@@ -5,15 +5,19 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 import grpc
 from deviceplugin_v1beta1 import api_pb2, api_pb2_grpc
 
-from .health import HEALTHY
+from . import cdi
+from .discovery import Device
+from .health import HEALTHY, Evidence, Kind, judge
 from .inventory import Inventory, State
 from .metrics import Metrics
+from .preferred import PACKED, prefer
+from .shares import device_of, shares
 
 _log = logging.getLogger(__name__)
 
@@ -24,10 +28,20 @@ class Refused(Exception):
 
 @dataclass(frozen=True)
 class Grant:
-    """What a container gets with a device: cgroup permissions, and the variable `<prefix>_<id>=<path>`."""
+    """What a container gets with a device: cgroup permissions, and the variable `<prefix>_<id>=<path>`.
+
+    `cdi_kind`: the container runtime adds the device by this kind's spec, instead of the kubelet by its path.
+    """
 
     permissions: str
     env_prefix: str
+    replicas: int = 1
+    policy: str = PACKED
+    cdi_kind: str = ""
+    pre_start: bool = False
+
+
+Look = Callable[[list[Device]], dict[Device, Evidence | None]]
 
 
 class DevicePlugin(api_pb2_grpc.DevicePluginServicer):
@@ -35,18 +49,24 @@ class DevicePlugin(api_pb2_grpc.DevicePluginServicer):
 
     MAX_STREAMS = 4  # each holds a thread; the kubelet opens one
 
-    def __init__(self, inventory: Inventory, grant: Grant, metrics: Metrics) -> None:
+    def __init__(self, inventory: Inventory, grant: Grant, metrics: Metrics, look: Look) -> None:
         self.streams = 0
         self.on_stream: Callable[[], None] = lambda: None
         self._counting = threading.Lock()
         self._inventory = inventory
         self._grant = grant
         self._metrics = metrics
+        self._look = look
+
+    def options(self) -> api_pb2.DevicePluginOptions:
+        return api_pb2.DevicePluginOptions(
+            pre_start_required=self._grant.pre_start, get_preferred_allocation_available=True
+        )
 
     def GetDevicePluginOptions(
         self, request: api_pb2.Empty, context: grpc.ServicerContext
     ) -> api_pb2.DevicePluginOptions:
-        return options()
+        return self.options()
 
     def ListAndWatch(
         self, request: api_pb2.Empty, context: grpc.ServicerContext
@@ -58,16 +78,43 @@ class DevicePlugin(api_pb2_grpc.DevicePluginServicer):
         self._count(+1)
         if not context.add_callback(self._ended):
             self._ended()
-        sent: list[tuple[str, str]] | None = None
+        sent: list[tuple[str, str, int | None]] | None = None
         while context.is_active():
             generation, states = self._inventory.snapshot()
-            devices = [(key, state.verdict.health) for key, state in states.items()]
+            devices = [(key, state.health, state.numa) for key, state in states.items()]
             if devices != sent:
                 sent = devices
-                yield api_pb2.ListAndWatchResponse(
-                    devices=[api_pb2.Device(ID=key, health=health) for key, health in devices]
-                )
+                yield api_pb2.ListAndWatchResponse(devices=advertised(states, self._grant.replicas))
             self._inventory.wait(generation, context.is_active)
+
+    def GetPreferredAllocation(
+        self, request: api_pb2.PreferredAllocationRequest, context: grpc.ServicerContext
+    ) -> api_pb2.PreferredAllocationResponse:
+        states, replicas = self._inventory.snapshot()[1], self._grant.replicas
+
+        def device(key: str) -> str:
+            return device_of(key, replicas)
+
+        def numa(key: str) -> int | None:
+            state = states.get(device(key))
+            return state.numa if state else None
+
+        # The kubelet's lists come in no order.
+        order = {share: place for place, share in enumerate(_all_shares(states, replicas))}
+        answers = [
+            api_pb2.ContainerPreferredAllocationResponse(
+                deviceIDs=prefer(
+                    sorted(one.available_deviceIDs, key=lambda key: (order.get(key, len(order)), key)),
+                    one.must_include_deviceIDs,
+                    one.allocation_size,
+                    numa,
+                    device,
+                    self._grant.policy,
+                )
+            )
+            for one in request.container_requests
+        ]
+        return api_pb2.PreferredAllocationResponse(container_responses=answers)
 
     def Allocate(
         self, request: api_pb2.AllocateRequest, context: grpc.ServicerContext
@@ -84,6 +131,24 @@ class DevicePlugin(api_pb2_grpc.DevicePluginServicer):
         self._metrics.allocated("granted")
         return api_pb2.AllocateResponse(container_responses=answers)
 
+    def PreStartContainer(
+        self, request: api_pb2.PreStartContainerRequest, context: grpc.ServicerContext
+    ) -> api_pb2.PreStartContainerResponse:
+        """Looks at the devices once more, at the last moment: what fails here never starts on them."""
+        states = self._inventory.snapshot()[1]
+        try:
+            devices = [state.device for state in granted(states, self._grant, list(request.devices_ids))]
+            for device, seen in self._look(devices).items():
+                finding = judge(seen, self._inventory.policy)
+                if finding.kind is not Kind.GOOD:
+                    raise Refused(
+                        f"device {device.id!r} ({device.path}): {finding.reason} {finding.evidence}"
+                    )
+        except Refused as refusal:
+            _log.warning("PreStartContainer refused: %s", refusal)
+            context.abort(grpc.StatusCode.FAILED_PRECONDITION, str(refusal))
+        return api_pb2.PreStartContainerResponse()
+
     def _ended(self) -> None:
         self._count(-1)
         self._inventory.wake()
@@ -94,26 +159,54 @@ class DevicePlugin(api_pb2_grpc.DevicePluginServicer):
         self.on_stream()
 
 
-def options() -> api_pb2.DevicePluginOptions:
-    """No PreStartContainer and no GetPreferredAllocation: the kubelet chooses among the healthy devices."""
-    return api_pb2.DevicePluginOptions()
+def advertised(states: dict[str, State], replicas: int) -> list[api_pb2.Device]:
+    """What the kubelet is told of all devices."""
+    return [
+        api_pb2.Device(ID=share, health=state.health, topology=_topology(state.numa))
+        for key, state in states.items()
+        for share in shares(key, replicas)
+    ]
+
+
+def granted(states: dict[str, State], grant: Grant, ids: Iterable[str]) -> list[State]:
+    """The devices of these IDs, each once, if all of them are well."""
+    refusals = []
+    found: dict[str, State] = {}
+    for share in ids:
+        state = states.get(device_of(share, grant.replicas))
+        if state is None or share not in shares(state.device.id, grant.replicas):
+            refusals.append(f"device {share!r} is unknown (known: {', '.join(states) or 'none'})")
+        elif state.health != HEALTHY:
+            refusals.append(f"device {share!r} ({state.device.path}) is unhealthy: {state.record.reason}")
+        else:
+            found[state.device.id] = state
+    if refusals:
+        raise Refused("; ".join(refusals) + "; see /devices of the device plugin on this node")
+    return list(found.values())
 
 
 def allocate(states: dict[str, State], grant: Grant, ids: list[str]) -> api_pb2.ContainerAllocateResponse:
-    refusals = []
-    for key in ids:
-        state = states.get(key)
-        if state is None:
-            refusals.append(f"device {key!r} is unknown (known: {', '.join(states) or 'none'})")
-        elif state.verdict.health != HEALTHY:
-            refusals.append(f"device {key!r} ({state.device.path}) is unhealthy: {state.verdict.reason}")
-    if refusals:
-        raise Refused("; ".join(refusals) + "; see /devices of the device plugin on this node")
-    paths = {key: states[key].device.path for key in ids}
-    return api_pb2.ContainerAllocateResponse(
-        envs={f"{grant.env_prefix}_{key}": path for key, path in paths.items()},
-        devices=[
-            api_pb2.DeviceSpec(container_path=path, host_path=path, permissions=grant.permissions)
-            for path in paths.values()
-        ],
+    devices = [state.device for state in granted(states, grant, ids)]
+    answer = api_pb2.ContainerAllocateResponse(
+        envs={f"{grant.env_prefix}_{device.id}": device.path for device in devices}
     )
+    if grant.cdi_kind:
+        answer.cdi_devices.extend(
+            api_pb2.CDIDevice(name=f"{grant.cdi_kind}={cdi.name(device.id)}") for device in devices
+        )
+    else:
+        answer.devices.extend(
+            api_pb2.DeviceSpec(
+                container_path=device.path, host_path=device.path, permissions=grant.permissions
+            )
+            for device in devices
+        )
+    return answer
+
+
+def _all_shares(states: dict[str, State], replicas: int) -> Iterator[str]:
+    return (share for key in states for share in shares(key, replicas))
+
+
+def _topology(numa: int | None) -> api_pb2.TopologyInfo | None:
+    return None if numa is None else api_pb2.TopologyInfo(nodes=[api_pb2.NUMANode(ID=numa)])

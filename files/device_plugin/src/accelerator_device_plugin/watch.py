@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Waits until something happens in some folders (inotify), someone calls, or time is up.
+"""Waits until something happens to some folders and files (inotify), someone calls, or time is up.
 
 Events only say "look again": what is looked at afterwards is the truth, so events are drained and not read.
 """
@@ -11,12 +11,14 @@ import errno
 import logging
 import os
 import select
-from collections.abc import Iterable
+import time
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 # <sys/inotify.h>; attributes are watched since a node's owner, mode or label may come later than the node.
-_ATTRIB, _MOVED_FROM, _MOVED_TO, _CREATE, _DELETE = 0x4, 0x40, 0x80, 0x100, 0x200
+_MODIFY, _ATTRIB, _MOVED_FROM, _MOVED_TO, _CREATE, _DELETE = 0x2, 0x4, 0x40, 0x80, 0x100, 0x200
 _EVENTS = _ATTRIB | _MOVED_FROM | _MOVED_TO | _CREATE | _DELETE
+_CONTENT = _MODIFY  # of a file; of one in sysfs, when the driver calls sysfs_notify
 _libc = ctypes.CDLL(None, use_errno=True)
 _log = logging.getLogger(__name__)
 
@@ -25,7 +27,8 @@ class Watch:
     def __init__(self) -> None:
         self._bell = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         self._poll = select.poll()
-        self._unwatched: set[Path] = set()  # folders of which that was told
+        self._listened: dict[int, Callable[[], bool]] = {}
+        self._unwatched: set[Path] = set()  # paths of which that was told
         self._poll.register(self._bell, select.POLLIN)
         self._inotify = _libc.inotify_init1(os.O_CLOEXEC | os.O_NONBLOCK)
         if self._inotify < 0:
@@ -39,31 +42,53 @@ class Watch:
 
     def add(self, folders: Iterable[Path]) -> None:
         """Watches these folders too. Watching one twice is watching it once: call it as often as you like."""
+        for folder in folders:
+            self._add(folder, _EVENTS)
+
+    def add_files(self, files: Iterable[Path]) -> None:
+        """Watches what these files hold."""
+        for file in files:
+            self._add(file, _CONTENT)
+
+    def _add(self, path: Path, events: int) -> None:
         if self._inotify < 0:
             return
-        for folder in folders:
-            if _libc.inotify_add_watch(self._inotify, os.fsencode(folder), _EVENTS) >= 0:
-                self._unwatched.discard(folder)
-            elif (number := ctypes.get_errno()) != errno.ENOENT:  # gone meanwhile: its parent's watch tells
-                self._complain(folder, os.strerror(number))
+        if _libc.inotify_add_watch(self._inotify, os.fsencode(path), events) >= 0:
+            self._unwatched.discard(path)
+        elif (number := ctypes.get_errno()) != errno.ENOENT:  # gone meanwhile: its parent's watch tells
+            self._complain(path, os.strerror(number))
 
-    def _complain(self, folder: Path, why: str) -> None:
+    def _complain(self, path: Path, why: str) -> None:
         """Once, not at each look. Usual cause: fs.inotify.max_user_watches, shared like the instances."""
-        if folder not in self._unwatched:
+        if path not in self._unwatched:
             _log.warning(
                 "inotify: cannot watch %s: %s; its changes are seen at the self-check's interval only; "
                 "see sysctl fs.inotify",
-                folder,
+                path,
                 why,
             )
-        self._unwatched.add(folder)
+        self._unwatched.add(path)
+
+    def listen(self, descriptor: int, news: Callable[[], bool]) -> None:
+        """Also waits for a socket of the caller's. `news` empties it and says whether that ends a wait."""
+        self._listened[descriptor] = news
+        self._poll.register(descriptor, select.POLLIN)
 
     def wait(self, seconds: float) -> None:
-        for event in self._poll.poll(seconds * 1000):
-            try:
-                os.read(event[0], 65536)
-            except BlockingIOError:
-                pass
+        end = time.monotonic() + seconds
+        while (left := end - time.monotonic()) > 0:
+            news = [self._take(descriptor) for descriptor, _ in self._poll.poll(left * 1000)]
+            if any(news):
+                return
+
+    def _take(self, descriptor: int) -> bool:
+        if descriptor in self._listened:
+            return self._listened[descriptor]()
+        try:
+            os.read(descriptor, 65536)
+        except BlockingIOError:
+            pass
+        return True
 
     def ring(self) -> None:
         """Ends a wait, now or the next one; from any thread."""

@@ -18,7 +18,7 @@ Page = Callable[[], tuple[int, str, bytes]]
 
 
 def devices_page(resource: str, node: str | None, registered: bool, states: dict[str, State]) -> bytes:
-    page: dict[str, object] = {"schema": 1, "resource": resource}
+    page: dict[str, object] = {"schema": 2, "resource": resource}
     if node:
         page["node"] = node
     page["registered"] = registered
@@ -26,9 +26,14 @@ def devices_page(resource: str, node: str | None, registered: bool, states: dict
         {
             "id": key,
             "path": state.device.path,
-            "health": state.verdict.health,
-            "reason": state.verdict.reason,
+            "health": state.health,
+            "state": state.record.state,
+            "reason": state.record.reason,
+            "evidence": state.record.evidence,
+            "faults": len(state.record.faults),
             "since": datetime.fromtimestamp(state.since, timezone.utc).isoformat(timespec="milliseconds"),
+            **({"serial": state.serial} if state.serial else {}),
+            **({"numa": state.numa} if state.numa is not None else {}),
         }
         for key, state in states.items()
     ]

@@ -276,6 +276,19 @@ def test_the_device_plugin_runs_where_the_driver_is_ready() -> None:
     ]
 
 
+def test_the_device_plugin_asks_the_driver_how_a_device_is() -> None:
+    health = {"file": "health", "words": ["ok", "warm"], "serial_file": "unit/serial", "silence": 30, "probe": "open"}
+    definition = widget(health=health, device_plugin={"deploy": "kmm"})
+    container = of(render("kmm", definition), "Module")["spec"]["devicePlugin"]["container"]
+    assert container["args"][-5:] == [
+        "--health-file=health",
+        "--health-words=ok,warm",
+        "--serial-file=unit/serial",
+        "--silence=30",
+        "--probe=open",
+    ]
+
+
 def test_kmm_can_run_the_device_plugin_instead() -> None:
     definition = widget(device_plugin={"deploy": "kmm"})
     assert kinds(render("device_plugin", definition)) == ["ServiceAccount"]

@@ -1,0 +1,155 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The device plugin beside a minimal one, on a fake kubelet, in one run. Prints figures and their ratios.
+
+Usage: device_plugin.py [--calls N] [--faults N]      (as root: it makes device nodes)
+
+The two take turns, so that what else the machine does hits both. Only ratios mean something elsewhere. Exit status 1
+when a goal is missed: Allocate's median at most 1.2 times the minimal one's, at most 45 MiB resident.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import stat
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+PROJECT = ROOT / "files/device_plugin"
+sys.path[:0] = [str(PROJECT / "build"), str(PROJECT / "tests")]
+
+from deviceplugin_v1beta1 import api_pb2  # noqa: E402
+from fake_kubelet import FakeKubelet, until  # noqa: E402
+
+DEVICES = 5
+TURN = 100  # calls before the other's turn
+SLOWER, MIB = 1.2, 45.0  # goals
+
+
+class Side:
+    """One plugin in a process of its own, with a kubelet and a node of its own."""
+
+    def __init__(self, folder: Path, name: str) -> None:
+        self.name = name
+        self.dev = folder / "root/dev"
+        self.times: list[float] = []
+        self.faults: list[float] = []
+        plugins = folder / "plugins"
+        for path in (self.dev, plugins, folder / "sys/dev/char"):
+            path.mkdir(parents=True)
+        for key in range(DEVICES):
+            driver = folder / f"sys/dev/char/10:{200 + key}"
+            driver.mkdir()
+            (driver / "uevent").write_text(f"DEVNAME=toy-{key}\n")
+            self.make(key)
+        self.kubelet = FakeKubelet(plugins)
+        environment = {
+            "PATH": os.environ["PATH"],
+            "PYTHONPATH": f"{PROJECT / 'src'}:{PROJECT / 'build'}",
+            "MALLOC_ARENA_MAX": "2",  # as in the image
+        }
+        began = time.monotonic()
+        self.process = subprocess.Popen(self._argv(folder, plugins), env=environment, stderr=subprocess.DEVNULL)
+        until(lambda: len(self.kubelet.devices()) == DEVICES, f"devices of the {name} plugin", seconds=60)
+        self.started = time.monotonic() - began
+        self.stub = self.kubelet.dial(self.kubelet.registrations[0].endpoint)
+
+    def _argv(self, folder: Path, plugins: Path) -> list[str]:
+        if self.name == "minimal":
+            script = str(Path(__file__).with_name("minimal_plugin.py"))
+            return [sys.executable, script, str(plugins), "example.com/toy", str(self.dev), "toy-"]
+        flags = {
+            "resource": "example.com/toy", "device-glob": "/dev/toy-*", "http-port": "0",
+            "plugin-dir": plugins, "root": folder / "root", "sysfs": folder / "sys",
+        }  # fmt: skip
+        return [sys.executable, "-m", "accelerator_device_plugin", *(f"--{key}={flags[key]}" for key in flags)]
+
+    def make(self, key: int) -> None:
+        os.mknod(self.dev / f"toy-{key}", stat.S_IFCHR | 0o600, os.makedev(10, 200 + key))
+
+    def allocate(self) -> None:
+        request = api_pb2.AllocateRequest(container_requests=[api_pb2.ContainerAllocateRequest(devices_ids=["0", "3"])])
+        for _ in range(TURN):
+            began = time.perf_counter()
+            self.stub.Allocate(request, timeout=10)
+            self.times.append(time.perf_counter() - began)
+
+    def fault(self, key: int) -> None:
+        (self.dev / f"toy-{key}").unlink()
+        began = time.monotonic()
+        until(lambda: self.kubelet.devices()[str(key)] == "Unhealthy", "the fault", seconds=60, pause=0.0005)
+        self.faults.append(time.monotonic() - began)
+        self.make(key)
+
+    def resident(self) -> float:
+        """MiB."""
+        status = Path(f"/proc/{self.process.pid}/status").read_text()
+        found = re.search(r"^VmRSS:\s+(\d+) kB", status, re.MULTILINE)
+        assert found, status
+        return int(found[1]) / 1024
+
+    def stop(self) -> None:
+        self.process.kill()
+        self.process.wait()
+        self.kubelet.stop()
+
+
+def percentile(values: list[float], part: float) -> float:
+    return sorted(values)[min(len(values) - 1, int(len(values) * part))]
+
+
+def report(ours: Side, minimal: Side) -> bool:
+    rows = {
+        "start to device list, s": (ours.started, minimal.started),
+        "Allocate p50, ms": tuple(percentile(side.times, 0.5) * 1000 for side in (ours, minimal)),
+        "Allocate p99, ms": tuple(percentile(side.times, 0.99) * 1000 for side in (ours, minimal)),
+        "resident memory, MiB": (ours.resident(), minimal.resident()),
+    }
+    if minimal.faults:
+        rows["missing device to Unhealthy, worst, s"] = (max(ours.faults), max(minimal.faults))
+    print(f"{'':40}{'ours':>10}{'minimal':>10}{'ratio':>8}")
+    for name, (one, other) in rows.items():
+        print(f"{name:40}{one:10.2f}{other:10.2f}{one / other:8.3f}")
+    slower = rows["Allocate p50, ms"][0] / rows["Allocate p50, ms"][1]
+    missed = [
+        text
+        for text, well in (
+            (f"Allocate p50: expected at most {SLOWER} times the minimal one's, seen {slower:.2f}", slower <= SLOWER),
+            (f"memory: expected at most {MIB:g} MiB, seen {ours.resident():.1f}", ours.resident() <= MIB),
+        )
+        if not well
+    ]
+    print("\n".join(missed or ["both goals met"]))
+    return not missed
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--calls", type=int, default=3000, help="Allocate calls for each")
+    parser.add_argument("--faults", type=int, default=3, help="faults for each; the minimal one takes up to 10 s each")
+    given = parser.parse_args()
+    sides: list[Side] = []
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            for name in ("ours", "minimal"):
+                sides.append(Side(Path(folder) / name, name))
+            for _ in range(0, given.calls, TURN):
+                for side in sides:
+                    side.allocate()
+            for side in sides:
+                for key in range(given.faults):
+                    side.fault(key % DEVICES)
+                    until(lambda: "Unhealthy" not in side.kubelet.devices().values(), "its end", seconds=60)  # noqa: B023
+            return 0 if report(*sides) else 1
+        finally:
+            for side in sides:
+                side.stop()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
