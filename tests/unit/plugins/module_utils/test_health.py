@@ -101,6 +101,12 @@ def test_without_an_expected_number_one_device_is_enough() -> None:
     assert _health.judge(node(0, 0), PLUGIN, None, rules).verdict == "missing"
 
 
+def test_what_the_plugin_saw_of_a_device_is_told() -> None:
+    sick = _health.report_of({"registered": True, "devices": devices(*FIVE[:4], "Unhealthy")}, "plugin-x")
+    sick.devices[4]["evidence"] = "health: bad"
+    assert _health.judge(node(5, 4), PLUGIN, sick, RULES).reason == "1 of 5 unhealthy, 4: UnhealthyReason (health: bad)"
+
+
 def test_numbers_alone_are_enough_where_they_are_well() -> None:
     assert _health.judge(node(), None, None, RULES, looked=False).verdict == "ok"
     assert _health.judge(node(7, 7), None, None, RULES, looked=False).reason == "2 more than expected"
