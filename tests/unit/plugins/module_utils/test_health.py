@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.ecosystem_edge.accelerator.plugins.module_utils import _health, _health_read, _plugin_reports
-from ansible_collections.ecosystem_edge.accelerator.plugins.module_utils._cluster import Api
+from ansible_collections.ecosystem_edge.accelerator.plugins.module_utils._cluster import Api, ClusterError
 from fake_api import Cut, FakeApi, Status, Stream, listing, thing
 
 RESOURCE = "example.com/ptemplate"
@@ -369,6 +369,11 @@ def test_who_may_not_list_all_pods_gets_no_rejected_ones(fake: FakeApi, reader: 
     fake.on(NODES, listing())
     fake.on("/api/v1/pods", Status(403, "pods is forbidden"))
     assert reader.leftovers([]) == ([], None)
+    fake.on("/api/v1/pods", Status(503))
+    assert reader.leftovers([]) == ([], None)
+    fake.on("/api/v1/pods", Status(400))
+    with pytest.raises(ClusterError):
+        reader.leftovers([])
     assert _health.leftovers([], None, RESOURCE) == ""
     assert _health.leftovers([], [dict.fromkeys(("namespace", "name", "node", "message"), "x")] * 23, "r").endswith(
         "rejected: and 3 more"
