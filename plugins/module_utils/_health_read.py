@@ -66,8 +66,8 @@ class Reader:
     def leftovers(self, entries: t.Sequence[Json]) -> t.Tuple[t.List[Json], t.Optional[t.List[Json]]]:
         """Nodes with a resource that no plugin offers, also those that should have none; and rejected pods.
 
-        The pods are None for a user who may not list those of all namespaces. What is asked for beside the health must not
-        cost it: an API server that has no answer just now is no reason to fail.
+        The pods are None for a user who may not list those of all namespaces. What is asked for beside the health must
+        not cost it: an API server that has no answer just now is no reason to fail.
         """
         api, resource = self.api, self.rules.resource
         found = {one["node"]: str(one["advertised"]) for one in entries if one["verdict"] == "stale"}
