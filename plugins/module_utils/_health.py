@@ -173,7 +173,7 @@ def _counted(capacity: int, allocatable: int, report: t.Optional[Report], rules:
         reasons.append(f"{capacity - allocatable} of {capacity} unhealthy")
     elif report and len(healthy(report)) < allocatable:
         reasons.append(f"{allocatable - len(healthy(report))} turned unhealthy, the node's numbers will follow")
-    reasons += [f"{d['id']}: {d.get('reason') or d['health']}" for d in (unhealthy(report) if report else [])]
+    reasons += [told(device) for device in (unhealthy(report) if report else [])]
     if reasons:
         return Verdict("unhealthy" if allocatable == 0 else "degraded", ", ".join(reasons))
     if rules.expected is not None and capacity > rules.expected:
@@ -193,13 +193,19 @@ def unhealthy(report: Report) -> t.List[Json]:
     return [device for device in report.devices if not _well(device)]
 
 
+def told(device: Json) -> str:
+    """What a plugin says of a device: the reason, and what it saw."""
+    evidence = safe.text(device, "evidence")
+    return f"{device['id']}: {device.get('reason') or device['health']}" + (f" ({evidence})" if evidence else "")
+
+
 def report_of(answer: t.Any, plugin: str) -> Report:
     """A plugin's answer as a report; one that is none, from whatever listens there, is an error and no verdict."""
     devices = safe.mappings(answer, "devices")
     said = all(isinstance(one.get(key), str) for one in devices for key in ("id", "health"))
     whole = isinstance(safe.at(answer, "devices"), list) and len(devices) == len(answer["devices"])
     if not (said and whole and isinstance(safe.at(answer, "registered"), bool)):
-        return Report(False, [], f"{plugin} did not answer with schema 1 of /devices")
+        return Report(False, [], f"{plugin} did not answer /devices with a list of them")
     return Report(answer["registered"], devices)
 
 
@@ -300,6 +306,7 @@ __all__ = (
     "report_of",
     "slim",
     "table",
+    "told",
     "trouble",
     "unhealthy",
     "well",

@@ -66,21 +66,23 @@ class Reader:
     def leftovers(self, entries: t.Sequence[Json]) -> t.Tuple[t.List[Json], t.Optional[t.List[Json]]]:
         """Nodes with a resource that no plugin offers, also those that should have none; and rejected pods.
 
-        The pods are None for a user who may not list those of all namespaces.
+        The pods are None for a user who may not list those of all namespaces. What is asked for beside the health must
+        not cost it: an API server that has no answer just now is no reason to fail.
         """
         api, resource = self.api, self.rules.resource
         found = {one["node"]: str(one["advertised"]) for one in entries if one["verdict"] == "stale"}
-        for others in leftovers.selectors_of_others(self._labels):
-            found.update(leftovers.holders(api, resource, labelSelector=others))
+        rejected = None
+        try:
+            for others in leftovers.selectors_of_others(self._labels):
+                found.update(leftovers.holders(api, resource, labelSelector=others))
+            rejected = leftovers.rejected(api, resource)
+        except ClusterError as error:
+            if not error.passing and not (isinstance(error, Refused) and error.status == 403):
+                raise
         # A node whose label came between the two lists is in both, and has its verdict.
         served = {one["node"] for one in entries if one["verdict"] != "stale"}
         stale = [{"node": node, "capacity": number} for node, number in sorted(found.items()) if node not in served]
-        try:
-            return stale, leftovers.rejected(api, resource)
-        except Refused as error:
-            if error.status != 403:
-                raise
-            return stale, None
+        return stale, rejected
 
     def _plugins(self, **query: t.Any) -> t.Dict[str, health.Plugin]:
         pairs, _version = self.api.pages(self._pods, keep=health.placed, labelSelector=self._plugin_selector, **query)

@@ -93,7 +93,9 @@ def _devices(nodes: t.Sequence[Json]) -> str:
             *(one.get(k) for k in ("advertised", "allocatable", "healthy")),
         ]
         bad = [device for device in safe.mappings(one, "devices") if device.get("health") != "Healthy"]
-        more = "".join(f"<br>device {escape(d.get('id'))}: {escape(d.get('reason'))}" for d in bad[:10])
+        more = "".join(
+            f"<br>device {escape(d.get('id'))}: {escape(d.get('reason'))} {escape(d.get('evidence'))}" for d in bad[:10]
+        )
         rows.append(
             f"<tr><td>{escape(one.get('node'))}</td>"
             + "".join(f'<td class="number">{"-" if n is None else escape(n)}</td>' for n in numbers)

@@ -197,7 +197,7 @@ ansible_facts:
           description:
             - Pods anywhere that ask for the resource and that a kubelet rejected, by UnexpectedAdmissionError or OutOf.
             - "Each has namespace, name, uid, node, owner, reason, message."
-            - Null when the pods of all namespaces may not be listed.
+            - Null when the pods of all namespaces may not be listed, or could not be just then.
           type: list
           elements: dict
           returned: success

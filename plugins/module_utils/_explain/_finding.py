@@ -62,7 +62,11 @@ class Cluster:
         self.module: t.Optional[Module] = next((m for m in snapshot.modules if m.name == self.name), None)
         self.expected: t.Optional[int] = _expected(definition, self.custom)
         self.plugins = by_node(snapshot.pods, names.plugin_labels(definition))
-        self.workers = {pod.node: pod for pod in snapshot.pods if ACTION in pod.labels and pod.node}
+        self.workers = {
+            pod.node: pod
+            for pod in snapshot.pods
+            if ACTION in pod.labels and pod.node and pod.labels.get(names.BY_KMM, self.name) == self.name
+        }
         self.pullers = [pod for pod in snapshot.pods if pod.name.startswith(f"{self.name}{PULLED}")]
         self.rejected = _first_rejected(snapshot.users, self.resource)
 

@@ -17,7 +17,7 @@ from ansible_collections.ecosystem_edge.accelerator.plugins.module_utils._explai
     unread,
 )
 from ansible_collections.ecosystem_edge.accelerator.plugins.module_utils._explain._pods import blocking
-from ansible_collections.ecosystem_edge.accelerator.plugins.module_utils._health import unhealthy
+from ansible_collections.ecosystem_edge.accelerator.plugins.module_utils._health import told, unhealthy
 
 DAEMON_SETS, PODS, ALL_PODS = "daemonsets.apps", "pods", "pods of all namespaces"
 
@@ -98,7 +98,7 @@ def device_nodes(scene: Scene) -> Finding:
         )
     bad = unhealthy(report)
     if bad:
-        shown = ", ".join(f"{one['id']}: {one.get('reason') or one['health']}" for one in bad[:5])
+        shown = ", ".join(map(told, bad[:5]))
         more = f" and {len(bad) - 5} more" if len(bad) > 5 else ""
         fix = "look at the hardware and the kernel's log for these devices; they come back by themselves when well"
         return broken(where, "/devices", f"{shown}{more}", "all Healthy", fix, log)

@@ -164,7 +164,7 @@ def image(scene: Scene) -> Finding:
         )
     state = cluster.snapshot.images.get(wanted)
     where = f"ModuleImagesConfig/{cluster.namespace}/{cluster.name}"
-    if state == "Exists" or _is_loaded(scene) or (scene.config and scene.config.wanted):
+    if state == "Exists" or _is_pulled(scene, wanted):
         return fine(where, "status.imagesStates", wanted)
     if cluster.unread(IMAGES):
         return unread(IMAGES, cluster.unread(IMAGES))
@@ -179,6 +179,14 @@ def image(scene: Scene) -> Finding:
         "build and push the driver for this kernel, or give the pull secret that the registry asks for",
         cluster.kubectl(f"describe pod {puller.name}") if puller else cluster.play("driver_build"),
     )
+
+
+def _is_pulled(scene: Scene, wanted: str) -> bool:
+    """KMM leaves what it had wanted, for an earlier kernel perhaps, until it has seen the image for this one."""
+    if scene.cluster.unread(CONFIGS):
+        return _is_loaded(scene)
+    config = scene.config
+    return bool(config and config.wanted and config.wanted.image == wanted)
 
 
 def image_for(found: Module, kernel: str, cluster: Cluster) -> t.Optional[str]:

@@ -79,6 +79,13 @@ def _absent(scene: Scene, where: str, field: str, seen: str) -> Finding:
     )
 
 
+def _unseen(scene: Scene) -> bool:
+    """Whether NFD keeps what it sees in NodeFeatures, as it has for years, and has none of this node."""
+    snapshot = scene.cluster.snapshot
+    kept = any(api.endswith("/NodeFeature") for api in snapshot.apis) and not scene.cluster.unread(FEATURES)
+    return kept and scene.node.name not in snapshot.features
+
+
 def described(hardware: Json) -> str:
     pci = hardware.get("pci")
     if pci:
@@ -127,6 +134,15 @@ def _unlabelled(scene: Scene, seen: str, expected: str) -> Finding:
     if not any(wanted.items() <= labels.items() for labels in rules):
         fix = "apply the rule again: somebody changed it"
         return broken(where, "spec.rules[].labels", f"{seen}; rule without it", expected, fix, cluster.play("nfd"))
+    if _unseen(scene):
+        return broken(
+            f"NodeFeature/{scene.node.name}",
+            "",
+            f"{seen}; not there",
+            expected,
+            "let NFD's worker run on the node: it has not reported what it sees there",
+            f"kubectl get pods -A -o wide --field-selector spec.nodeName={scene.node.name}",
+        )
     return broken(
         scene.where,
         "metadata.labels",

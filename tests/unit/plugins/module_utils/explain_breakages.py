@@ -28,6 +28,7 @@ from explain_site import (
 )
 
 FIVE = ["Healthy"] * 5
+NEW_IMAGE = IMAGE.replace(KERNEL, "6.12.0")
 Break = Callable[[Obj], None]
 
 
@@ -152,6 +153,21 @@ def other_kernel(raw: Obj) -> None:
     raw["nodes"][0]["status"]["nodeInfo"]["kernelVersion"] = "6.12.0+"
 
 
+def kmm_behind(raw: Obj) -> None:
+    other_kernel(raw)
+    raw["images"][0]["status"]["imagesStates"].append({"image": NEW_IMAGE, "status": "Exists"})
+
+
+def of_another_module(raw: Obj) -> None:
+    worker_fails(raw)
+    raw["pods"][-1]["metadata"]["labels"]["kmm.node.kubernetes.io/module.name"] = "other"
+
+
+def no_worker_of_nfd(raw: Obj) -> None:
+    bare(raw)
+    raw["features"] = []
+
+
 def worker_fails(raw: Obj) -> None:
     unloaded(raw)
     worker = pod("ptemplate-worker", **{"kmm.node.kubernetes.io/worker-action": "Load"})
@@ -246,6 +262,7 @@ CASES: list[tuple[Break, str, str, str, str]] = [
     (no_rule, "label", "NodeFeatureRule/ptemplate", "no such rule", "accelerator.nfd -e"),
     (changed_rule, "label", "NodeFeatureRule/ptemplate", "rule without it", "accelerator.nfd -e"),
     (bare, "label", "Node/worker-1", "though the rule is there", "grep nfd"),
+    (no_worker_of_nfd, "label", "NodeFeature/worker-1", "not there", "--field-selector spec.nodeName=worker-1"),
     (no_custom, "custom_resource", "Ptemplate/ptemplate/ptemplate", "not there", "accelerator.operator -e"),
     (silent_operator, "custom_resource", "Ptemplate/ptemplate/ptemplate", "CrashLoopBackOff", "logs deployment/"),
     (
@@ -275,7 +292,9 @@ CASES: list[tuple[Break, str, str, str, str]] = [
         "no module ptemplate/ptemplate",
         "-n openshift-kmm logs -l",
     ),
-    (other_kernel, "node_config", "NodeModulesConfig/worker-1", KERNEL, "-n openshift-kmm logs -l"),
+    (other_kernel, "image", "ModuleImagesConfig/ptemplate/ptemplate", NEW_IMAGE, "accelerator.driver_build -e"),
+    (kmm_behind, "node_config", "NodeModulesConfig/worker-1", KERNEL, "-n openshift-kmm logs -l"),
+    (of_another_module, "loaded", "NodeModulesConfig/worker-1", "no worker pod", "-n openshift-kmm logs -l"),
     (worker_fails, "loaded", "Pod/ptemplate/ptemplate-worker", "Key was rejected", "logs ptemplate-worker"),
     (unloaded, "loaded", "NodeModulesConfig/worker-1", "no worker pod", "-n openshift-kmm logs -l"),
     (rebooted, "loaded", "NodeModulesConfig/worker-1", "before, an earlier boot", "-n openshift-kmm logs -l"),

@@ -26,6 +26,7 @@ APIS = [
     "kmm.sigs.x-k8s.io/v1beta1/Module",
     "nfd.openshift.io/v1alpha1/NodeFeatureRule",
     "nfd.openshift.io/v1/NodeFeatureDiscovery",
+    "nfd.openshift.io/v1alpha1/NodeFeature",
 ]
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.ecosystem_edge.accelerator.plugins.module_utils import _health, _health_read, _plugin_reports
-from ansible_collections.ecosystem_edge.accelerator.plugins.module_utils._cluster import Api
+from ansible_collections.ecosystem_edge.accelerator.plugins.module_utils._cluster import Api, ClusterError
 from fake_api import Cut, FakeApi, Status, Stream, listing, thing
 
 RESOURCE = "example.com/ptemplate"
@@ -99,6 +99,12 @@ def test_without_an_expected_number_one_device_is_enough() -> None:
     rules = RULES._replace(expected=None)
     assert _health.judge(node(1, 1), PLUGIN, None, rules).verdict == "ok"
     assert _health.judge(node(0, 0), PLUGIN, None, rules).verdict == "missing"
+
+
+def test_what_the_plugin_saw_of_a_device_is_told() -> None:
+    sick = _health.report_of({"registered": True, "devices": devices(*FIVE[:4], "Unhealthy")}, "plugin-x")
+    sick.devices[4]["evidence"] = "health: bad"
+    assert _health.judge(node(5, 4), PLUGIN, sick, RULES).reason == "1 of 5 unhealthy, 4: UnhealthyReason (health: bad)"
 
 
 def test_numbers_alone_are_enough_where_they_are_well() -> None:
@@ -363,6 +369,11 @@ def test_who_may_not_list_all_pods_gets_no_rejected_ones(fake: FakeApi, reader: 
     fake.on(NODES, listing())
     fake.on("/api/v1/pods", Status(403, "pods is forbidden"))
     assert reader.leftovers([]) == ([], None)
+    fake.on("/api/v1/pods", Status(503))
+    assert reader.leftovers([]) == ([], None)
+    fake.on("/api/v1/pods", Status(400))
+    with pytest.raises(ClusterError):
+        reader.leftovers([])
     assert _health.leftovers([], None, RESOURCE) == ""
     assert _health.leftovers([], [dict.fromkeys(("namespace", "name", "node", "message"), "x")] * 23, "r").endswith(
         "rejected: and 3 more"
