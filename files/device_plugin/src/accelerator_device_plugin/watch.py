@@ -83,12 +83,23 @@ class Watch:
 
     def _take(self, descriptor: int) -> bool:
         if descriptor in self._listened:
-            return self._listened[descriptor]()
+            return self._hear(descriptor)
         try:
             os.read(descriptor, 65536)
         except BlockingIOError:
             pass
         return True
+
+    def _hear(self, descriptor: int) -> bool:
+        try:
+            return self._listened[descriptor]()
+        except OSError as error:
+            # Else it would end every wait at once. SELinux, for one, can forbid reading what could be opened.
+            self._poll.unregister(descriptor)
+            _log.warning(
+                "no more uevents: %s; devices are watched by inotify and at the interval", error.strerror
+            )
+            return True
 
     def ring(self) -> None:
         """Ends a wait, now or the next one; from any thread."""
