@@ -13,7 +13,7 @@ SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
 LINK := .ansible/collections/ansible_collections/ecosystem_edge/accelerator
 RUN := .venv/bin/python tests/phases.py
 
-.PHONY: help setup demo check test soak down clean
+.PHONY: help setup demo check test soak bench down clean
 
 help:
 	@echo "make demo    the main job on the lab cluster: 15 min the first time, 5 min after (2 cores, no KVM)"
@@ -21,6 +21,7 @@ help:
 	@echo "make check   lint, sanity, unit and API tests, no lab: 6 min the first time, 3 min after"
 	@echo "make test    check, and a new lab (a demo's goes): 1 h the first time, 50 min after"
 	@echo "make soak    the long counts, per-role scenarios, on a new lab: hours"
+	@echo "make bench   benchmarks that need no lab, beside yardsticks, as root: 1 min"
 	@echo "make down    stops the lab; make clean also removes .venv and build output (the cache stays)"
 
 setup: .venv/.ready $(LINK)
@@ -52,6 +53,9 @@ demo: setup
 
 check test soak: setup
 	@$(RUN) $@
+
+bench: setup
+	@$(MAKE) --no-print-directory -C files/device_plugin bench
 
 down: setup
 	@lab/lab down

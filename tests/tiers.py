@@ -51,7 +51,7 @@ def check(extra: list[str]) -> list[Phase]:
         Phase("house rules", [*PYTEST, "tests/repo"], "20 s"),
         Phase("kernel module", make("files/kernel_module", "check"), "10 s"),
         Phase("driver container", make("files/driver_container", "check")),
-        Phase("device plugin", make("files/device_plugin", "check"), "20 s"),
+        Phase("device plugin", make("files/device_plugin", "check"), "1 min"),
         Phase("consumer", make("files/consumer", "check")),
         Phase("operator", make("files/operator", "check"), "20 s"),
         Phase("collection docs", ["tests/docs.sh"], "15 s"),
@@ -136,6 +136,7 @@ def soak(extra: list[str]) -> list[Phase]:
         on_lab("two kernels", [*LAB_PYTEST, TWO_KERNELS], "15 min", "own driver"),
         bench,
         Phase("kernel module in User-Mode Linux", make("files/kernel_module", "uml"), "10 min; 15 the first time"),
+        Phase("device plugin, long counts", make("files/device_plugin", "soak"), "5 min"),
     ]
 
 

@@ -13,6 +13,7 @@ import argparse
 import os
 import re
 import stat
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -27,7 +28,7 @@ from deviceplugin_v1beta1 import api_pb2  # noqa: E402
 from fake_kubelet import FakeKubelet, until  # noqa: E402
 
 DEVICES = 5
-TURN = 100  # calls before the other's turn
+TURN = 50  # calls before the other's turn
 SLOWER, MIB = 1.2, 45.0  # goals
 
 
@@ -38,6 +39,7 @@ class Side:
         self.name = name
         self.dev = folder / "root/dev"
         self.times: list[float] = []
+        self.medians: list[float] = []  # of each turn
         self.faults: list[float] = []
         plugins = folder / "plugins"
         for path in (self.dev, plugins, folder / "sys/dev/char"):
@@ -74,10 +76,13 @@ class Side:
 
     def allocate(self) -> None:
         request = api_pb2.AllocateRequest(container_requests=[api_pb2.ContainerAllocateRequest(devices_ids=["0", "3"])])
+        turn = []
         for _ in range(TURN):
             began = time.perf_counter()
             self.stub.Allocate(request, timeout=10)
-            self.times.append(time.perf_counter() - began)
+            turn.append(time.perf_counter() - began)
+        self.times += turn
+        self.medians.append(statistics.median(turn))
 
     def fault(self, key: int) -> None:
         (self.dev / f"toy-{key}").unlink()
@@ -115,15 +120,17 @@ def report(ours: Side, minimal: Side) -> bool:
     print(f"{'':40}{'ours':>10}{'minimal':>10}{'ratio':>8}")
     for name, (one, other) in rows.items():
         print(f"{name:40}{one:10.2f}{other:10.2f}{one / other:8.3f}")
-    slower = rows["Allocate p50, ms"][0] / rows["Allocate p50, ms"][1]
+    # Turn by turn, since both have the same weather then.
+    slower = statistics.median(one / other for one, other in zip(ours.medians, minimal.medians, strict=True))
     missed = [
         text
         for text, well in (
-            (f"Allocate p50: expected at most {SLOWER} times the minimal one's, seen {slower:.2f}", slower <= SLOWER),
+            (f"Allocate p50: expected at most {SLOWER} times the minimal one's, seen {slower:.3f}", slower <= SLOWER),
             (f"memory: expected at most {MIB:g} MiB, seen {ours.resident():.1f}", ours.resident() <= MIB),
         )
         if not well
     ]
+    print(f"{'Allocate p50, median of the ratios of turns':60}{slower:8.3f}")
     print("\n".join(missed or ["both goals met"]))
     return not missed
 

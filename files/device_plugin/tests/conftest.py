@@ -11,11 +11,19 @@ from pathlib import Path
 
 import pytest
 from fake_kubelet import FakeKubelet, until
+from hypothesis import HealthCheck
+from hypothesis import settings as hypothesis_settings
 
 from accelerator_device_plugin.app import App, Settings
 from accelerator_device_plugin.service import Grant
 
 RESOURCE = "example.com/toy"
+
+# How long an example takes says how busy the machine is, and nothing of us.
+hypothesis_settings.register_profile(
+    "ours", deadline=None, database=None, suppress_health_check=[HealthCheck.too_slow]
+)
+hypothesis_settings.load_profile("ours")
 
 
 @dataclass

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import threading
+import time
 
 import pytest
 from fake_kubelet import until
@@ -30,6 +31,16 @@ def test_one_that_hangs_holds_up_no_other_and_is_asked_once() -> None:
     assert bounded.all([2, 4]) == {2: 4, 4: None}
     gates[4].set()
     until(lambda: bounded.all([4]) == {4: 16}, "the end of the other")
+
+
+def test_the_more_hang_the_less_time_each_gets() -> None:
+    gate = threading.Event()
+    bounded: Bounded[int, bool] = Bounded(lambda key: key == 99 or gate.wait(30), 0.5)
+    began = time.monotonic()
+    found = bounded.all(range(100))
+    assert time.monotonic() - began < 10, "half a second for each would be 50"
+    assert [key for key, result in found.items() if result] == [99]
+    gate.set()
 
 
 def test_an_error_is_the_callers() -> None:

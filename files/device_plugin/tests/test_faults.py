@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable
 
 import pytest
@@ -34,6 +35,25 @@ def test_a_reported_fault_reaches_the_kubelet_and_so_does_its_end(
     text = plugin.app.metrics.text().decode()
     line = 'transitions_total{reason="DriverReportsFault",resource="example.com/toy",state="Unhealthy"} 2.0'
     assert f"accelerator_device_plugin_{line}" in text
+
+
+def test_one_fault_among_a_thousand_devices(
+    host: Host, kubelet: FakeKubelet, start: Start, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for key in range(1000):
+        host.add(key)
+        host.say(key, "ok")
+    start(health_file="health")
+    until(lambda: len(kubelet.devices()) == 1000, "all devices", seconds=60)
+    began = time.monotonic()
+    host.say(500, "failed")
+    until(lambda: kubelet.devices()["500"] == UNHEALTHY, "the fault", seconds=60)
+    with capsys.disabled():
+        print(
+            f"\none fault among 1000 devices: Unhealthy at the kubelet after {time.monotonic() - began:.3f} s"
+        )
+    assert list(kubelet.devices().values()).count(HEALTHY) == 999
+    assert kubelet.allocate(["501"]).container_responses
 
 
 def test_a_driver_that_hangs_is_silent_and_holds_up_no_other(

@@ -68,6 +68,24 @@ def test_lost_uevents_may_have_been_ours() -> None:
     assert uevent.news(Overrun(), "/dev/toy-*")  # type: ignore[arg-type]
 
 
+def test_a_socket_of_no_use_is_given_up(caplog: pytest.LogCaptureFixture) -> None:
+    other, events = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
+    other.send(OURS)
+
+    def forbidden() -> bool:
+        raise PermissionError(13, "Permission denied")
+
+    watch = Watch()
+    watch.listen(events.fileno(), forbidden)
+    watch.wait(10)
+    start = time.monotonic()
+    watch.wait(0.2)
+    assert time.monotonic() - start >= 0.2
+    assert caplog.text.count("no more uevents: Permission denied") == 1
+    for one in (watch, other, events):
+        one.close()
+
+
 def test_the_kernels_socket_can_be_had_or_that_is_said(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("INFO")
     events = uevent.listen()

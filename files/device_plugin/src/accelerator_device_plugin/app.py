@@ -25,6 +25,7 @@ from .watch import Watch
 
 _log = logging.getLogger(__name__)
 _LOOK = 2.0  # seconds that a driver has to answer; health.Policy.silence judges those that do not
+_BREATH = 0.1  # seconds at most between a look and the next, for as long as the look took
 _SHORTEST = 0.01  # seconds between two looks that no event asked for
 
 
@@ -158,7 +159,10 @@ class App:
             due = self.inventory.due()
             wait = self.settings.interval if due is None else max(due - time.monotonic(), _SHORTEST)
             self._device_watch.wait(min(wait, self.settings.interval))
+            began = time.monotonic()
             self._look()
+            # Half of one processor at most, however many events there are.
+            self._stopping.wait(min(time.monotonic() - began, _BREATH))
 
     def _look(self) -> None:
         root, pattern = self.settings.root, self.settings.device_glob

@@ -12,6 +12,8 @@ import threading
 from collections.abc import Callable, Hashable, Iterable
 from typing import Generic, TypeVar
 
+_LEAST = 0.01  # seconds for a key, however many hang
+
 Key = TypeVar("Key", bound=Hashable)
 Result = TypeVar("Result")
 
@@ -33,14 +35,18 @@ class Bounded(Generic[Key, Result]):
         with self._lock:
             left = [key for key in keys if key not in self._stuck]
         results: dict[Key, Result | None] = dict.fromkeys(keys)
+        hung = 0
         while left:
             run = _Run(self._work, left)
-            done = run.wait(self._seconds)
+            # Less patience with each that hangs: when all of a thousand do, this still ends soon. One that
+            # was only slow is seen by the next call.
+            done = run.wait(max(self._seconds / (1 + hung) ** 2, _LEAST))
             results.update(done)
             if run.error is not None:
                 raise run.error
             if len(done) == len(left):
                 break
+            hung += 1
             self._leave(run, left[len(done)])
             left = left[len(done) + 1 :]
         return results

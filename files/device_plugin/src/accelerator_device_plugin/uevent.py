@@ -7,6 +7,7 @@ They need no capability, but reach only network namespaces that belong to the fi
 
 from __future__ import annotations
 
+import errno
 import fnmatch
 import logging
 import os
@@ -46,14 +47,19 @@ def concerns(message: bytes, pattern: str) -> bool:
 
 
 def news(events: socket.socket, pattern: str) -> bool:
-    """Takes all that waits in the socket; whether any of it concerns us. What was lost counts as ours."""
+    """Takes all that waits in the socket; whether any of it concerns us. What was lost counts as ours.
+
+    Raises OSError when the socket is of no use.
+    """
     found = False
     while True:
         try:
             found = concerns(events.recv(65536), pattern) or found
         except BlockingIOError:
             return found
-        except OSError:  # ENOBUFS: there were more than the buffer holds
+        except OSError as error:
+            if error.errno != errno.ENOBUFS:  # which is: there were more than the buffer holds
+                raise
             found = True
 
 

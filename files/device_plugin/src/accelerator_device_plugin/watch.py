@@ -28,7 +28,7 @@ class Watch:
         self._bell = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         self._poll = select.poll()
         self._listened: dict[int, Callable[[], bool]] = {}
-        self._unwatched: set[Path] = set()  # paths of which that was told
+        self._unwatched: set[Path | str] = set()  # paths of which that was told
         self._poll.register(self._bell, select.POLLIN)
         self._inotify = _libc.inotify_init1(os.O_CLOEXEC | os.O_NONBLOCK)
         if self._inotify < 0:
@@ -45,12 +45,12 @@ class Watch:
         for folder in folders:
             self._add(folder, _EVENTS)
 
-    def add_files(self, files: Iterable[Path]) -> None:
+    def add_files(self, files: Iterable[str]) -> None:
         """Watches what these files hold."""
         for file in files:
             self._add(file, _CONTENT)
 
-    def _add(self, path: Path, events: int) -> None:
+    def _add(self, path: Path | str, events: int) -> None:
         if self._inotify < 0:
             return
         if _libc.inotify_add_watch(self._inotify, os.fsencode(path), events) >= 0:
@@ -58,7 +58,7 @@ class Watch:
         elif (number := ctypes.get_errno()) != errno.ENOENT:  # gone meanwhile: its parent's watch tells
             self._complain(path, os.strerror(number))
 
-    def _complain(self, path: Path, why: str) -> None:
+    def _complain(self, path: Path | str, why: str) -> None:
         """Once, not at each look. Usual cause: fs.inotify.max_user_watches, shared like the instances."""
         if path not in self._unwatched:
             _log.warning(
@@ -83,12 +83,23 @@ class Watch:
 
     def _take(self, descriptor: int) -> bool:
         if descriptor in self._listened:
-            return self._listened[descriptor]()
+            return self._hear(descriptor)
         try:
             os.read(descriptor, 65536)
         except BlockingIOError:
             pass
         return True
+
+    def _hear(self, descriptor: int) -> bool:
+        try:
+            return self._listened[descriptor]()
+        except OSError as error:
+            # Else it would end every wait at once. SELinux, for one, can forbid reading what could be opened.
+            self._poll.unregister(descriptor)
+            _log.warning(
+                "no more uevents: %s; devices are watched by inotify and at the interval", error.strerror
+            )
+            return True
 
     def ring(self) -> None:
         """Ends a wait, now or the next one; from any thread."""
