@@ -92,15 +92,11 @@ def _devices(nodes: t.Sequence[Json]) -> str:
             "1+" if expected is None else expected,
             *(one.get(k) for k in ("advertised", "allocatable", "healthy")),
         ]
-        bad = [device for device in safe.mappings(one, "devices") if device.get("health") != "Healthy"]
-        more = "".join(
-            f"<br>device {escape(d.get('id'))}: {escape(d.get('reason'))} {escape(d.get('evidence'))}" for d in bad[:10]
-        )
         rows.append(
             f"<tr><td>{escape(one.get('node'))}</td>"
             + "".join(f'<td class="number">{"-" if n is None else escape(n)}</td>' for n in numbers)
             + f'<td>{_gauge(one)}</td><td class="{shade(verdict)}">{escape(verdict)}</td>'
-            + f"<td>{escape(one.get('reason'))}{more}</td></tr>"
+            + f"<td>{escape(one.get('reason'))}</td></tr>"
         )
     heads = [("Node", ""), *((name, "number") for name in ("Expected", "Advertised", "Allocatable", "Healthy"))]
     heads += [("Devices", ""), ("Verdict", ""), ("Reason", "")]

@@ -68,8 +68,7 @@ def page(health: Any, explained: Any) -> Page:
 
 
 def test_it_says_what_was_found() -> None:
-    sick = {"id": "4", "health": "Unhealthy", "reason": "NoDriver"}
-    bad = node(node="worker-2", allocatable=4, healthy=4, verdict="degraded", reason="1 of 5 unhealthy", devices=[sick])
+    bad = node(node="worker-2", allocatable=4, healthy=4, verdict="degraded", reason="1 of 5 unhealthy, 4: NoDriver")
     stale = [{"node": "old", "capacity": "0"}]
     pods = [{"namespace": "team", "name": "mine", "node": "worker-2", "owner": None, "message": "no device"}]
     found = page(
@@ -80,7 +79,7 @@ def test_it_says_what_was_found() -> None:
         "not well",
         "1 of 2 nodes well",
         "1 degraded, 1 ok",
-        "device 4: NoDriver",
+        "1 of 5 unhealthy, 4: NoDriver",
         "4 usable, 1 unhealthy, 0 missing",
         "kubectl uncordon worker-2",
         "taints: broken",
@@ -111,7 +110,7 @@ def test_it_loads_and_runs_nothing() -> None:
 
 
 def test_no_text_becomes_markup() -> None:
-    whole = node(node=EVIL, verdict=EVIL, reason=EVIL, expected=EVIL, devices=[{"id": EVIL, "reason": EVIL}])
+    whole = node(node=EVIL, verdict=EVIL, reason=EVIL, expected=EVIL)
     left = {"stale": [{"node": EVIL}], "rejected": [{"name": EVIL, "message": EVIL}], "resource": EVIL}
     evil = row(node=EVIL, state=EVIL, link=EVIL, fix=EVIL, next=EVIL, links={EVIL: EVIL})
     evil["evidence"] = {"object": EVIL, "value": EVIL}
