@@ -10,7 +10,7 @@ copy=$tree/ansible_collections/ecosystem_edge/accelerator
 mkdir -p "$copy"
 tests/copy_tree.sh "$copy"
 # What ships, its unit tests and the gate's own settings. ruff and mypy hold the workshop, by rules made for programs.
-rm -rf "$copy"/lab "$copy"/molecule "$copy"/files/*/tests "$copy"/tests/{api,image,lab,repo} "$copy"/tests/*.{py,sh}
+rm -rf "$copy"/lab "$copy"/molecule "$copy"/files/*/tests "$copy"/tests/{api,bench,image,lab,repo} "$copy"/tests/*.{py,sh}
 if [ -n "${SANITY_PLANT:-}" ]; then cp "$SANITY_PLANT" "$copy/plugins/module_utils/"; fi
 
 # validate-modules needs the documentation fragments that our modules extend.

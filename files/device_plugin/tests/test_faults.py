@@ -77,3 +77,32 @@ def test_a_driver_that_hangs_is_silent_and_holds_up_no_other(
     with fifo.open("w") as freed:
         freed.write("ok\n")
     until(lambda: kubelet.devices()["0"] == HEALTHY, "the end of silence")
+
+
+def test_a_device_that_flapped_returns_when_it_has_settled(
+    host: Host, kubelet: FakeKubelet, start: Start
+) -> None:
+    """No event and no self-check comes at that moment: the plugin knows when to look."""
+    host.add(0)
+    host.say(0, "ok")
+    plugin = start(health_file="health", policy=Policy(free_faults=0, settle=0.5))
+    until(lambda: kubelet.devices() == {"0": HEALTHY}, "the good device")
+    host.say(0, "failed")
+    until(lambda: kubelet.devices() == {"0": UNHEALTHY}, "the fault")
+    host.say(0, "ok")
+    until(lambda: plugin.app.inventory.snapshot()[1]["0"].record.reason == "Flapping", "settling")
+    assert kubelet.devices() == {"0": UNHEALTHY}
+    until(lambda: kubelet.devices() == {"0": HEALTHY}, "its return")
+
+
+def test_a_doubt_reaches_the_kubelet_when_it_is_confirmed(
+    host: Host, kubelet: FakeKubelet, start: Start
+) -> None:
+    """10:250 is nobody's number, so the probe cannot open it."""
+    host.add(50, name="toy-0", minor=250)
+    plugin = start(probe=True, policy=Policy(spacing=0.3))
+    until(lambda: kubelet.devices() == {"0": UNHEALTHY}, "the confirmed fault")
+    assert plugin.app.inventory.snapshot()[1]["0"].record.reason == "ProbeFailed"
+    text = plugin.app.metrics.text().decode()
+    (line,) = (line for line in text.splitlines() if "device_plugin_probe_seconds_count" in line)
+    assert float(line.split()[-1]) >= 2
