@@ -213,14 +213,21 @@ def leaks() -> list[str]:
     return re.split(r"(?=unreferenced object)", KMEMLEAK.read_text())[1:]
 
 
+PAGE_CACHE = "__filemap_add_folio+"
+
+
 def repeated(found: list[str], times: int) -> list[str]:
-    """Those that occur that often: what one call leaks, it leaks each time; single reports are the kernel's own."""
+    """Those that occur that often: what one call leaks, it leaks each time; single reports are the kernel's own.
+
+    So are the nodes of the page cache: the tree's pointers to them bear tags, which kmemleak may not see through.
+    """
 
     def kind(leak: str) -> str:
         size = re.findall(r"size (\d+)", leak)[:1]
         frames = re.findall(r"\] (\w+)\+0x", leak)
         return f"{size} {frames}"
 
+    found = [leak for leak in found if PAGE_CACHE not in leak]
     counts = Counter(kind(leak) for leak in found)
     return [leak for leak in found if counts[kind(leak)] >= times or "ptemplate" in leak.partition("backtrace")[2]]
 
