@@ -91,7 +91,7 @@ def _numa_node(sysfs: Path, folder: str, made_at: int) -> int | None:
 
 def _name(root: Path, node: str, path: str) -> str:
     """The node's name below /dev, of what a link leads to."""
-    _, _, name = path.partition("/dev/")
+    name = path.partition("/dev/")[2]
     if "/" not in name and not os.path.islink(node):
         return name
     return os.path.relpath(os.path.realpath(node), os.path.realpath(root / "dev"))
@@ -102,7 +102,7 @@ def _folder(sysfs: Path, number: int) -> str:
 
 
 def _kernel_name(folder: str) -> str | None:
-    text, _ = _read(folder, "uevent")
+    text, _error = _read(folder, "uevent")
     lines = (text or "").splitlines()
     return next((line.partition("=")[2] for line in lines if line.startswith("DEVNAME=")), None)
 

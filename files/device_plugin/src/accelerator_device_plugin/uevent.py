@@ -40,7 +40,7 @@ def listen() -> socket.socket | None:
 def concerns(message: bytes, pattern: str) -> bool:
     """Whether a uevent is about a device node that `pattern` (an absolute path) names."""
     for field in message.split(b"\0"):
-        key, _, value = field.partition(b"=")
+        key, _equals, value = field.partition(b"=")
         if key == b"DEVNAME":
             return fnmatch.fnmatchcase("/dev/" + os.fsdecode(value), pattern)
     return False

@@ -77,7 +77,7 @@ class Watch:
     def wait(self, seconds: float) -> None:
         end = time.monotonic() + seconds
         while (left := end - time.monotonic()) > 0:
-            news = [self._take(descriptor) for descriptor, _ in self._poll.poll(left * 1000)]
+            news = [self._take(descriptor) for descriptor, _event in self._poll.poll(left * 1000)]
             if any(news):
                 return
 
