@@ -14,9 +14,10 @@ import grpc
 from deviceplugin_v1beta1 import api_pb2, api_pb2_grpc
 
 Devices = dict[str, str]
+PATIENCE = 60  # seconds; no promise of anybody's: these tests run beside a lab, which comes first
 
 
-def until(what: Callable[[], bool], message: str, seconds: float = 10, pause: float = 0.005) -> None:
+def until(what: Callable[[], bool], message: str, seconds: float = PATIENCE, pause: float = 0.005) -> None:
     end = time.monotonic() + seconds
     while not what():
         assert time.monotonic() < end, f"not within {seconds} s: {message}"
@@ -43,7 +44,7 @@ class FakeKubelet(api_pb2_grpc.RegistrationServicer):
         if self.refuse:
             context.abort(grpc.StatusCode.UNKNOWN, self.refuse)
         plugin = self.dial(request.endpoint)
-        plugin.GetDevicePluginOptions(api_pb2.Empty(), timeout=5)
+        plugin.GetDevicePluginOptions(api_pb2.Empty(), timeout=PATIENCE)
         self.registrations.append(request)
         threading.Thread(target=self._follow, args=(plugin,), daemon=True).start()
         return api_pb2.Empty()
@@ -52,13 +53,13 @@ class FakeKubelet(api_pb2_grpc.RegistrationServicer):
         options = [("grpc.use_local_subchannel_pool", 1)]
         channel = grpc.insecure_channel(f"unix:{self.socket.parent / endpoint}", options=options)
         self._channels.append(channel)
-        grpc.channel_ready_future(channel).result(timeout=5)
+        grpc.channel_ready_future(channel).result(timeout=PATIENCE)
         return api_pb2_grpc.DevicePluginStub(channel)
 
     def allocate(self, *containers: list[str]) -> api_pb2.AllocateResponse:
         requests = [api_pb2.ContainerAllocateRequest(devices_ids=ids) for ids in containers]
         plugin = self.dial(self.registrations[-1].endpoint)
-        return plugin.Allocate(api_pb2.AllocateRequest(container_requests=requests), timeout=5)
+        return plugin.Allocate(api_pb2.AllocateRequest(container_requests=requests), timeout=PATIENCE)
 
     def drop_streams(self) -> None:
         """Forgets the plugin while staying alive, as the kubelet does when an old stream ends late."""

@@ -140,7 +140,7 @@ def test_the_kubelet_learns_numa_nodes_and_is_told_which_to_take(
         available_deviceIDs=["3", "2", "1", "0"], allocation_size=2
     )
     answer = plugin.GetPreferredAllocation(
-        api_pb2.PreferredAllocationRequest(container_requests=[request, request]), timeout=5
+        api_pb2.PreferredAllocationRequest(container_requests=[request, request]), timeout=60
     )
     assert [list(one.deviceIDs) for one in answer.container_responses] == [["1", "2"], ["1", "2"]]
 
@@ -173,12 +173,12 @@ def test_the_last_look_before_a_container_starts(host: Host, kubelet: FakeKubele
     assert kubelet.registrations[0].options.pre_start_required
     plugin = kubelet.dial(kubelet.registrations[0].endpoint)
     request = api_pb2.PreStartContainerRequest(devices_ids=["0"])
-    plugin.PreStartContainer(request, timeout=5)
+    plugin.PreStartContainer(request, timeout=60)
     file = host.sysfs / "dev/char/10:200/health"
     (file.with_name("quiet")).write_text("failed\n")
     file.with_name("quiet").replace(file)  # no event tells
     with pytest.raises(grpc.RpcError, match=r"device '0' .*(DriverReportsFault|is unhealthy)"):
-        plugin.PreStartContainer(request, timeout=5)
+        plugin.PreStartContainer(request, timeout=60)
 
 
 @given(data=st.data())

@@ -50,8 +50,8 @@ def test_only_our_uevents_end_a_wait() -> None:
 
     threading.Timer(0.1, tell).start()
     start = time.monotonic()
-    watch.wait(10)
-    assert time.monotonic() - start < 5
+    watch.wait(120)
+    assert time.monotonic() - start < 60, "what concerns us ends the wait"
     assert not uevent.news(events, "/dev/toy-*"), "all of them were taken"
     watch.close()
     kernel.close()

@@ -21,7 +21,7 @@ Start = Callable[..., Running]
 
 def get(plugin: Running, page: str) -> tuple[int, str]:
     try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{plugin.app.http_port}{page}", timeout=5) as answer:
+        with urllib.request.urlopen(f"http://127.0.0.1:{plugin.app.http_port}{page}", timeout=60) as answer:
             return answer.status, answer.read().decode()
     except urllib.error.HTTPError as error:
         return error.code, error.read().decode()
