@@ -109,7 +109,7 @@ def test(extra: list[str]) -> list[Phase]:
         on_lab(
             "site on the lab",
             [*LAB_PYTEST, "tests/lab/site", f"--ignore={OWN_DRIVER}"],
-            "30 min",
+            "50 min",
             "lab up",
             minutes=75,
         ),
