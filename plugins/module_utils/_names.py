@@ -8,8 +8,9 @@ import typing as t
 
 Json = t.Dict[str, t.Any]
 
-PLAYBOOK = "accelerator-playbook"
-OPERATOR = "accelerator-operator"
+OURS = "accelerator-"  # the value of app.kubernetes.io/managed-by starts so on what this collection made
+PLAYBOOK = f"{OURS}playbook"
+OPERATOR = f"{OURS}operator"
 
 LABEL_NAME = "app.kubernetes.io/name"
 LABEL_INSTANCE = "app.kubernetes.io/instance"

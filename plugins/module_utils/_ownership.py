@@ -15,7 +15,6 @@ from ansible_collections.ecosystem_edge.accelerator.plugins.module_utils._manife
 Json = t.Dict[str, t.Any]
 Key = t.Tuple[str, str, str, str]
 
-OURS = "accelerator-"  # the value of app.kubernetes.io/managed-by starts so on what this collection made
 
 # Whoever has one of these needs the operator. What is not served is not there.
 USER_KINDS = {
@@ -121,14 +120,13 @@ def neighbour_queries(definition: Json, facts: Json) -> t.List[Json]:
 
 def given_back(definition: Json, facts: Json, neighbours: t.Iterable[Json]) -> t.List[Json]:
     """The namespace that was there before us as it was, unless an accelerator in it still needs what we wrote there."""
-    if any((label(item, names.LABEL_MANAGED_BY) or "").startswith(OURS) for item in neighbours):
+    if any((label(item, names.LABEL_MANAGED_BY) or "").startswith(names.OURS) for item in neighbours):
         return []
     return released(definition, facts)
 
 
 __all__ = (
     "IMAGES",
-    "OURS",
     "given_back",
     "kept_queries",
     "key",
