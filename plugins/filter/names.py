@@ -34,6 +34,18 @@ def expected_nodes(definition: Json, facts: Json) -> t.List[str]:
     return _names.matching(definition, (node for node in facts["nodes"] if node["ready"] and node["schedulable"]))
 
 
+def nodes_short_of_devices(definition: Json, facts: Json) -> t.List[str]:
+    """Of the nodes that are counted on, those whose numbers, when they were read, were not as they should be."""
+    resource, wanted = definition["resource"], definition["devices"]["count"]
+    expected = set(expected_nodes(definition, facts))
+
+    def short(node: Json) -> bool:
+        capacity, allocatable = (_names.count(node[which].get(resource, "0")) for which in ("capacity", "allocatable"))
+        return not capacity == allocatable >= (wanted or 1)
+
+    return [node["name"] for node in facts["nodes"] if node["name"] in expected and short(node)]
+
+
 def version_label_off(definition: Json, nodes: t.Iterable[Json]) -> t.List[Json]:
     """Patches; a label whose value is null goes, whoever wrote it."""
     label = _names.version_label(definition)
@@ -47,5 +59,6 @@ class FilterModule:
             "driver_image": driver_image,
             "expected_nodes": expected_nodes,
             "names": names,
+            "nodes_short_of_devices": nodes_short_of_devices,
             "version_label_off": version_label_off,
         }

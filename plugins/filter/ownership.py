@@ -14,7 +14,6 @@ class FilterModule:
             name: deferred("_ownership", name)
             for name in (
                 "given_back",
-                "kept_queries",
                 "neighbour_queries",
                 "surplus",
                 "user_queries",

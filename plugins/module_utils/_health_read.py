@@ -127,4 +127,4 @@ def wait(reader: Reader, probe: str, timeout: float) -> t.Tuple[t.List[Json], fl
             pause(1)
 
 
-__all__ = ("Reader", "wait")
+__all__ = ("Reader", "selector", "wait")

@@ -92,14 +92,21 @@ def kept_queries(definition: Json, facts: Json, stages: t.Sequence[str]) -> t.Li
 def surplus(
     found: t.Iterable[Json], definition: Json, facts: Json, stages: t.Sequence[str], wanted: t.Iterable[Json]
 ) -> t.List[Json]:
-    """What of the found is no longer wanted, in the order in which it is made; what is made no more, last."""
-    order = [_form(item) for item in _widest_objects(definition, facts, stages)]
+    """What of the found is no longer wanted, in the order in which it is made; what is made no more, last.
+
+    found: of these stages, and perhaps of others, which are left alone.
+    """
+    objects = _widest_objects(definition, facts, stages)
+    order, components = [_form(item) for item in objects], {label(item, names.LABEL_COMPONENT) for item in objects}
     keys = {key(item) for item in wanted}
 
     def place(item: Json) -> int:
         return order.index(_form(item)) if _form(item) in order else len(order)
 
-    return sorted((item for item in found if key(item) not in keys), key=place)
+    return sorted(
+        (item for item in found if label(item, names.LABEL_COMPONENT) in components and key(item) not in keys),
+        key=place,
+    )
 
 
 def _form(item: Json) -> t.Tuple[str, t.Optional[str]]:

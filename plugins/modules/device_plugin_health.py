@@ -62,6 +62,16 @@ options:
     type: str
     choices: [all, suspect, none]
     default: suspect
+  consumer_labels:
+    description:
+      - Labels of pods that use the devices. The last lines that one of them wrote are returned as RV(consumer).
+    type: dict
+    version_added: 0.2.0
+  consumer_lines:
+    description: How many lines these are.
+    type: int
+    default: 5
+    version_added: 0.2.0
   wait:
     description: Whether to wait until every node is well, and to fail otherwise.
     type: bool
@@ -209,6 +219,14 @@ summary:
   sample: |-
     NODE      EXPECTED  ADVERTISED  ALLOCATABLE  HEALTHY  VERDICT  REASON
     worker-1         5           5            5        5  ok
+consumer:
+  description:
+    - "The first running pod with O(consumer_labels): C(pod), its name, C(lines), what it wrote last, and C(reason), why
+      there are no lines."
+  returned: with O(consumer_labels)
+  type: dict
+  sample: {"pod": "ptemplate-consumer-5d9c", "lines": ["ptemplate-0: read back 25 B, verified"], "reason": ""}
+  version_added: 0.2.0
 skipped_wait:
   description: Whether not all was well and nothing was waited for, because of check mode.
   returned: success
@@ -231,7 +249,12 @@ from ansible_collections.ecosystem_edge.accelerator.plugins.module_utils._cluste
     cluster_module,
     connect,
 )
-from ansible_collections.ecosystem_edge.accelerator.plugins.module_utils._health_read import Reader, wait
+from ansible_collections.ecosystem_edge.accelerator.plugins.module_utils._health_read import (
+    Reader,
+    selector,
+    wait,
+)
+from ansible_collections.ecosystem_edge.accelerator.plugins.module_utils._pod_lines import last_lines
 
 Json = t.Dict[str, t.Any]
 
@@ -247,6 +270,8 @@ def argument_spec() -> Json:
         "port": {"type": "int", "default": 9400},
         "ready_label": {"type": "str"},
         "probe": {"type": "str", "choices": ["all", "suspect", "none"], "default": "suspect"},
+        "consumer_labels": {"type": "dict"},
+        "consumer_lines": {"type": "int", "default": 5},
         "wait": {"type": "bool", "default": False},
         "timeout": {"type": "int", "default": 600},
     }
@@ -272,8 +297,11 @@ def run(module: t.Any) -> None:
         },
         "summary": health.table(entries) + health.leftovers(stale, rejected, reader.rules.resource),
         "elapsed": round(elapsed, 2),
-        "requests": reader.api.requests,
     }
+    if params["consumer_labels"]:
+        labels = selector(params["consumer_labels"])
+        result["consumer"] = last_lines(reader.api, params["namespace"], labels, params["consumer_lines"])
+    result["requests"] = reader.api.requests
     if params["wait"] and not module.check_mode and not fine:
         text = health.failure(entries, reader.rules, reader.expected_nodes, reader.selector, elapsed)
         module.fail_json(msg=text, **result)

@@ -72,6 +72,7 @@ from ansible_collections.ecosystem_edge.accelerator.plugins.module_utils._cluste
     Api,
     ClusterError,
     Resource,
+    brief,
     cluster_module,
     connect,
 )
@@ -87,13 +88,6 @@ def argument_spec() -> Json:
         "label_selectors": {"type": "list", "elements": "str", "default": []},
     }
     return {"queries": {"type": "list", "elements": "dict", "required": True, "options": query}}
-
-
-def brief(query: Json, item: Json) -> Json:
-    """As much as it takes to tell whose it is, and to delete it."""
-    metadata = {key: item["metadata"][key] for key in ("name", "namespace") if item["metadata"].get(key)}
-    metadata["labels"] = item["metadata"].get("labels") or {}
-    return {"apiVersion": query["api_version"], "kind": query["kind"], "metadata": metadata}
 
 
 def objects(api: Api, queries: t.Iterable[Json]) -> t.List[Json]:

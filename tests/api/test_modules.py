@@ -133,6 +133,7 @@ def test_a_cluster_is_read_in_few_requests(cluster: Cluster, node: Object, defin
     assert "DaemonSet" in facts["apis"]["apps/v1"]
     assert (facts["nfd"]["api"], facts["kmm"]["api"], facts["olm"]["present"]) == (None, None, False)
     assert facts["denied"] == []
+    assert facts["written"] is None, "not asked for"
     assert result["requests"] <= 7
 
 
