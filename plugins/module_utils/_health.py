@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import typing as t
 
-from ansible_collections.ecosystem_edge.accelerator.plugins.module_utils import _names, _table
 from ansible_collections.ecosystem_edge.accelerator.plugins.module_utils import _safe as safe
+from ansible_collections.ecosystem_edge.accelerator.plugins.module_utils import _table
 from ansible_collections.ecosystem_edge.accelerator.plugins.module_utils._facts import schedulable
 
 Json = t.Dict[str, t.Any]
@@ -54,7 +54,7 @@ class Verdict(t.NamedTuple):
 
 def quantity(node: Json, which: str, resource: str) -> int:
     """A count of devices from a node's status; absent is 0."""
-    return _names.count((node["status"].get(which) or {}).get(resource, "0"))
+    return safe.whole(node, "status", which, resource) or 0
 
 
 def node_ready(node: Json) -> bool:

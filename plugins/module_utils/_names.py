@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import re
 import typing as t
+from decimal import Decimal
 
 Json = t.Dict[str, t.Any]
 
@@ -23,7 +24,9 @@ NFD_PACKAGE, NFD = "nfd", "openshift-nfd"
 KMM_PACKAGE, KMM = "kernel-module-management", "openshift-kmm"
 
 KERNEL = "${KERNEL_FULL_VERSION}"
-_SUFFIXES = {"k": 10**3, "M": 10**6, "G": 10**9}
+_TENS = {letter: Decimal(10) ** (3 * power) for power, letter in enumerate("num kMGTPE", -3)}
+_SUFFIXES = {**_TENS, "": Decimal(1), **{f"{letter}i": Decimal(1024) ** n for n, letter in enumerate("KMGTPE", 1)}}
+_QUANTITY = re.compile(r"([+-]?(?:\d+\.?\d*|\.\d+))(?:[eE]([+-]?\d{1,2})|([numkMGTPE]|[KMGTPE]i|))", re.ASCII)
 METRICS_PORT = "metrics"
 DEVICE_PLUGIN_PORT = 9400
 OPERATOR_PORT = 8080
@@ -154,9 +157,15 @@ def mirrored(reference: str, mirrors: t.Mapping[str, str]) -> str:
 
 
 def count(quantity: t.Any) -> int:
-    """A whole number of things as Kubernetes writes it: 1000 devices are "1k"."""
-    text = str(quantity)
-    return int(text[:-1]) * _SUFFIXES[text[-1]] if text[-1:] in _SUFFIXES else int(text)
+    """A whole number of things as Kubernetes writes it: 1000 devices are "1k".
+
+    A kubelet writes few of the forms; whoever edits a Node's status by hand may write any.
+    """
+    match = _QUANTITY.fullmatch(str(quantity))
+    if not match:
+        raise ValueError(f"no quantity: {quantity!r}")
+    number, exponent, suffix = match.groups()
+    return int(Decimal(number) * Decimal(10) ** int(exponent or 0) * _SUFFIXES[suffix or ""])
 
 
 def env_prefix(definition: Json) -> str:

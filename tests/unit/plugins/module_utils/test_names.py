@@ -68,9 +68,18 @@ def test_variables_of_containers_are_valid_names() -> None:
     assert names.env_prefix(widget(name="smart-nic")) == "smart_nic"
 
 
-@pytest.mark.parametrize(("quantity", "number"), [("5", 5), (0, 0), ("1k", 1000), ("2M", 2_000_000)])
+@pytest.mark.parametrize(
+    ("quantity", "number"),
+    [("5", 5), (0, 0), ("1k", 1000), ("2M", 2_000_000), ("1e3", 1000), ("2Ki", 2048), ("1500m", 1), ("1.5k", 1500)],
+)
 def test_a_count_as_kubernetes_writes_it(quantity: str | int, number: int) -> None:
     assert names.count(quantity) == number
+
+
+@pytest.mark.parametrize("quantity", ["", "two", None, "1_0", "1 k", "1e", "1kk", "٣"])
+def test_what_is_no_count(quantity: str | None) -> None:
+    with pytest.raises(ValueError, match="no quantity"):
+        names.count(quantity)
 
 
 @pytest.mark.parametrize(
