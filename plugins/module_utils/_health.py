@@ -45,6 +45,7 @@ class Report(t.NamedTuple):
     registered: bool
     devices: t.List[Json]
     error: str = ""
+    replicas: int = 1  # so often the kubelet counts each device, since so many pods may share it
 
 
 class Verdict(t.NamedTuple):
@@ -171,8 +172,8 @@ def _counted(capacity: int, allocatable: int, report: t.Optional[Report], rules:
         reasons.append(f"{rules.expected - capacity} of {rules.expected} devices missing")
     if allocatable < capacity:
         reasons.append(f"{capacity - allocatable} of {capacity} unhealthy")
-    elif report and len(healthy(report)) < allocatable:
-        reasons.append(f"{allocatable - len(healthy(report))} turned unhealthy, the node's numbers will follow")
+    elif report and _offered(report) < allocatable:
+        reasons.append(f"{allocatable - _offered(report)} turned unhealthy, the node's numbers will follow")
     reasons += [told(device) for device in (unhealthy(report) if report else [])]
     if reasons:
         return Verdict("unhealthy" if allocatable == 0 else "degraded", ", ".join(reasons))
@@ -187,6 +188,11 @@ def _well(device: Json) -> bool:
 
 def healthy(report: Report) -> t.List[Json]:
     return [device for device in report.devices if _well(device)]
+
+
+def _offered(report: Report) -> int:
+    """As the kubelet counts."""
+    return len(healthy(report)) * report.replicas
 
 
 def unhealthy(report: Report) -> t.List[Json]:
@@ -206,7 +212,7 @@ def report_of(answer: t.Any, plugin: str) -> Report:
     whole = isinstance(safe.at(answer, "devices"), list) and len(devices) == len(answer["devices"])
     if not (said and whole and isinstance(safe.at(answer, "registered"), bool)):
         return Report(False, [], f"{plugin} did not answer /devices with a list of them")
-    return Report(answer["registered"], devices)
+    return Report(answer["registered"], devices, replicas=max(1, safe.whole(answer, "replicas") or 1))
 
 
 def entry(
@@ -220,7 +226,7 @@ def entry(
         "expected": rules.expected,
         "advertised": quantity(node, "capacity", rules.resource),
         "allocatable": quantity(node, "allocatable", rules.resource),
-        "healthy": len(healthy(report)) if report and not report.error else None,
+        "healthy": _offered(report) if report and not report.error else None,
         "verdict": verdict.verdict,
         "reason": verdict.reason,
         "evidence": {

@@ -52,9 +52,12 @@ def show(seen: t.Any) -> str:
 
 def _told(name: t.Any) -> str:
     """A name that the user chose, in a mistake's path, where it must not begin another line."""
-    text = str(name)
-    text = text if text.isprintable() else repr(text)
+    text = _in_line(str(name))
     return text if len(text) <= 80 else f"{text[:77]}..."
+
+
+def _in_line(text: str) -> str:
+    return text if text.isprintable() else repr(text)
 
 
 def _check(node: Node, given: t.Any, path: str, folder: str, found: Mistakes) -> None:
@@ -118,7 +121,7 @@ def _check_value(node: Value, given: t.Any, path: str, folder: str, found: Mista
         place = located(given, folder)
         if not (os.path.isdir if node.on_host == "folder" else os.path.isfile)(place):
             start = "" if os.path.isabs(os.path.expanduser(given)) else " (relative to the definition's folder)"
-            found.append(f"{path}: expected a {node.on_host}; there is none at {place}{start}")
+            found.append(f"{path}: expected a {node.on_host}; there is none at {_in_line(place)}{start}")
 
 
 def _fits(node: Value, given: t.Any) -> bool:

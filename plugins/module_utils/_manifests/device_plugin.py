@@ -15,7 +15,6 @@ from ansible_collections.ecosystem_edge.accelerator.plugins.module_utils._manife
     startup_probe,
 )
 
-KUBELET = "/var/lib/kubelet/device-plugins"
 # Not at /dev: a read-only /dev keeps the runtime from adding what every container has there.
 ROOT = "/host"
 
@@ -42,7 +41,7 @@ def by_kmm(scope: Scope) -> Json:
         "serviceAccountName": names.device_plugin(scope.definition),
         "automountServiceAccountToken": False,
         "container": container,
-        "volumes": [_volume("dev", "/dev")],
+        "volumes": [_volume("dev", "/dev"), *_cdi_volumes(scope.definition)],
     }
 
 
@@ -56,15 +55,19 @@ def _container(scope: Scope) -> Json:
         "interval": definition["health"]["interval"],
         "http-port": names.DEVICE_PLUGIN_PORT,
         "root": ROOT,
+        **_health_flags(definition["health"]),
+        **_plugin_flags(definition),
     }
+    cdi = definition["device_plugin"]["cdi_dir"]
     return {
         "image": scope.images["device_plugin"],
-        "args": [f"--{name}={value}" for name, value in {**flags, **_health_flags(definition["health"])}.items()],
+        "args": [f"--{name}={value}" for name, value in flags.items()],
         "env": [{"name": "NODE_NAME", "valueFrom": {"fieldRef": {"fieldPath": "spec.nodeName"}}}],
         "resources": {"requests": {"cpu": "10m", "memory": "64Mi"}, "limits": {"memory": "256Mi"}},
         "volumeMounts": [
-            {"name": "kubelet", "mountPath": KUBELET},
+            {"name": "kubelet", "mountPath": names.KUBELET_PLUGINS},
             {"name": "dev", "mountPath": f"{ROOT}/dev", "readOnly": True},
+            *([{"name": "cdi", "mountPath": cdi}] if cdi else []),
         ],
     }
 
@@ -77,6 +80,17 @@ def _health_flags(health: Json) -> Json:
         "serial-file": health["serial_file"],
         "silence": health["silence"],
         "probe": health["probe"] if health["probe"] != "none" else None,
+    }
+    return {name: value for name, value in flags.items() if value is not None}
+
+
+def _plugin_flags(definition: Json) -> Json:
+    plugin = definition["device_plugin"]
+    flags = {
+        "replicas": plugin["replicas"] if plugin["replicas"] != 1 else None,
+        "prefer": plugin["prefer"] if plugin["prefer"] != "packed" else None,
+        "cdi-dir": plugin["cdi_dir"],
+        "state-file": names.state_file(definition) if plugin["remember"] else None,
     }
     return {name: value for name, value in flags.items() if value is not None}
 
@@ -105,7 +119,7 @@ def _daemon_set(scope: Scope, name: str) -> Json:
         terminationGracePeriodSeconds=10,
         # The kubelet's folder is 0750 root.
         securityContext={"runAsUser": 0, "runAsNonRoot": False, "seccompProfile": SECCOMP, **_selinux(scope)},
-        volumes=[_volume("kubelet", KUBELET), _volume("dev", "/dev")],
+        volumes=[_volume("kubelet", names.KUBELET_PLUGINS), _volume("dev", "/dev"), *_cdi_volumes(scope.definition)],
     )
     update = {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": "10%"}}
     return scope.make("apps/v1", "DaemonSet", name, "device-plugin", spec={**pod, "updateStrategy": update})
@@ -116,5 +130,11 @@ def _selinux(scope: Scope) -> Json:
     return {"seLinuxOptions": {"type": "container_device_plugin_t"}} if scope.openshift() else {}
 
 
-def _volume(name: str, path: str) -> Json:
-    return {"name": name, "hostPath": {"path": path, "type": "Directory"}}
+def _cdi_volumes(definition: Json) -> t.List[Json]:
+    """Runtimes read the folder where it is, and make none."""
+    path = definition["device_plugin"]["cdi_dir"]
+    return [_volume("cdi", path, "DirectoryOrCreate")] if path else []
+
+
+def _volume(name: str, path: str, kind: str = "Directory") -> Json:
+    return {"name": name, "hostPath": {"path": path, "type": kind}}

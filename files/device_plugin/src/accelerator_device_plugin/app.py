@@ -191,8 +191,9 @@ class App:
         }
 
     def _devices(self) -> bytes:
-        states = self.inventory.snapshot()[1]
-        return web.devices_page(self.settings.resource, self.settings.node, self.kubelet.registered(), states)
+        given, states = self.settings, self.inventory.snapshot()[1]
+        registered, replicas = self.kubelet.registered(), given.grant.replicas
+        return web.devices_page(given.resource, given.node, registered, states, replicas)
 
     def _healthz(self) -> tuple[int, str, bytes]:
         """Alive: devices are looked at and our socket is served. No kubelet is no reason to restart us."""

@@ -17,11 +17,15 @@ from .inventory import State
 Page = Callable[[], tuple[int, str, bytes]]
 
 
-def devices_page(resource: str, node: str | None, registered: bool, states: dict[str, State]) -> bytes:
+def devices_page(
+    resource: str, node: str | None, registered: bool, states: dict[str, State], replicas: int = 1
+) -> bytes:
     page: dict[str, object] = {"schema": 2, "resource": resource}
     if node:
         page["node"] = node
     page["registered"] = registered
+    if replicas > 1:
+        page["replicas"] = replicas  # so often the kubelet counts each
     page["devices"] = [
         {
             "id": key,

@@ -29,7 +29,25 @@ ANYTHING = st.recursive(
 )
 # What is nearly right is let through more easily than noise.
 NEARLY = st.sampled_from(
-    ["", " ", "0", "-", "a\nb", "a" * 300, "a/b", "/dev/../x-*", "/", "..", "open", "kmm", "1.0", "ok,", "é", "${X}"]
+    [
+        "",
+        " ",
+        "0",
+        "-",
+        "a\nb",
+        "a" * 300,
+        "a/b",
+        "/dev/../x-*",
+        "/",
+        "..",
+        "open",
+        "kmm",
+        "1.0",
+        "ok,",
+        "é",
+        "${X}",
+        "\x80",
+    ]
 )
 CLUSTER = facts(nodes=[node("one")], namespaces={"widget": {}})
 

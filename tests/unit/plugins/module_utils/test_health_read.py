@@ -48,6 +48,19 @@ def test_who_is_asked(fake: FakeApi, reader: _health_read.Reader, probe: str, al
     ), "where the numbers are well nobody is looked for"
 
 
+def test_a_shared_device_counts_for_each_who_may_share_it(fake: FakeApi, reader: _health_read.Reader) -> None:
+    reader.rules = reader.rules._replace(expected=10)
+    fake.on(NODES, listing(node(10, 10)))
+    page = {"registered": True, "replicas": 2, "devices": devices(*FIVE)}
+    fake.on(DEVICES, page)
+    (entry,), _elapsed = _health_read.wait(reader, "all", 0)
+    assert (entry["verdict"], entry["healthy"], len(entry["devices"])) == ("ok", 10, 5)
+    fake.on(DEVICES, {**page, "devices": devices(*FIVE[:4], "Unhealthy")})
+    (entry,), _elapsed = _health_read.wait(reader, "all", 0)
+    assert (entry["verdict"], entry["healthy"]) == ("degraded", 8)
+    assert entry["reason"].startswith("2 turned unhealthy")
+
+
 def nodes(number: int, **bad: int) -> list[Any]:
     """Nodes that are well, but for those that have so few allocatable."""
     names = [f"n{index}" for index in range(number)]

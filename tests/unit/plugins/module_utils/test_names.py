@@ -97,3 +97,17 @@ def test_what_is_no_count(quantity: str | None) -> None:
 )
 def test_a_reference_is_taken_from_the_closest_mirror(reference: str, mirrors: dict[str, str], reached: str) -> None:
     assert names.mirrored(reference, mirrors) == reached
+
+
+def test_a_node_offers_every_device_as_often_as_it_is_shared() -> None:
+    assert names.offered(widget()) is None
+    assert names.offered(widget(devices={"count": 5})) == 5
+    assert names.offered(widget(devices={"count": 5}, device_plugin={"replicas": 4})) == 20
+
+
+def test_what_a_teardown_leaves_on_nodes_is_known() -> None:
+    assert names.left_on_nodes(widget()) == []
+    assert names.left_on_nodes(widget(device_plugin={"remember": True, "cdi_dir": "/etc/cdi"})) == [
+        "/var/lib/kubelet/device-plugins/acme.example_widget.state.json",
+        "/etc/cdi/acme.example_widget.json",
+    ]
