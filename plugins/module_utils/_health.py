@@ -182,12 +182,8 @@ def _counted(capacity: int, allocatable: int, report: t.Optional[Report], rules:
     return Verdict("ok", "")
 
 
-def _well(device: Json) -> bool:
-    return device["health"] == "Healthy"
-
-
 def healthy(report: Report) -> t.List[Json]:
-    return [device for device in report.devices if _well(device)]
+    return [device for device in report.devices if device["health"] == "Healthy"]
 
 
 def _offered(report: Report) -> int:
@@ -196,13 +192,15 @@ def _offered(report: Report) -> int:
 
 
 def unhealthy(report: Report) -> t.List[Json]:
-    return [device for device in report.devices if not _well(device)]
+    return [device for device in report.devices if device["health"] != "Healthy"]
 
 
 def told(device: Json) -> str:
-    """What a plugin says of a device: the reason, and what it saw."""
+    """What a plugin says of a device: the reason, what it saw, and who has the device, where the kubelet says that."""
     evidence = safe.text(device, "evidence")
-    return f"{device['id']}: {device.get('reason') or device['health']}" + (f" ({evidence})" if evidence else "")
+    users = [f"{safe.text(one, 'namespace')}/{safe.text(one, 'name')}" for one in safe.mappings(device, "pods")]
+    reason = f"{device['id']}: {device.get('reason') or device['health']}"
+    return reason + (f" ({evidence})" if evidence else "") + (f", used by {', '.join(users[:3])}" if users else "")
 
 
 def report_of(answer: t.Any, plugin: str) -> Report:

@@ -44,6 +44,12 @@ DEVICE_PLUGIN = Section(
             default_text="devices come by path",
             choices=("/var/run/cdi", "/etc/cdi"),
         ),
+        "pods": Value(
+            "boolean",
+            "Ask the kubelet which pod has which device, and tell it at `/devices` and in the metrics: names of pods, "
+            "to whoever reaches the plugin's port.",
+            True,
+        ),
         "remember": Value(
             "boolean",
             "Remember faults over restarts of the plugin and reboots of the node, in a file of the kubelet's folder "

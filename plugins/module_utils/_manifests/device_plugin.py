@@ -41,7 +41,7 @@ def by_kmm(scope: Scope) -> Json:
         "serviceAccountName": names.device_plugin(scope.definition),
         "automountServiceAccountToken": False,
         "container": container,
-        "volumes": [_volume("dev", "/dev"), *_cdi_volumes(scope.definition)],
+        "volumes": [_volume("dev", "/dev"), *(volume for volume, _unused in _by_choice(scope.definition))],
     }
 
 
@@ -58,7 +58,6 @@ def _container(scope: Scope) -> Json:
         **_health_flags(definition["health"]),
         **_plugin_flags(definition),
     }
-    cdi = definition["device_plugin"]["cdi_dir"]
     return {
         "image": scope.images["device_plugin"],
         "args": [f"--{name}={value}" for name, value in flags.items()],
@@ -67,7 +66,7 @@ def _container(scope: Scope) -> Json:
         "volumeMounts": [
             {"name": "kubelet", "mountPath": names.KUBELET_PLUGINS},
             {"name": "dev", "mountPath": f"{ROOT}/dev", "readOnly": True},
-            *([{"name": "cdi", "mountPath": cdi}] if cdi else []),
+            *(mount for _unused, mount in _by_choice(definition)),
         ],
     }
 
@@ -90,6 +89,7 @@ def _plugin_flags(definition: Json) -> Json:
         "replicas": plugin["replicas"] if plugin["replicas"] != 1 else None,
         "prefer": plugin["prefer"] if plugin["prefer"] != "packed" else None,
         "cdi-dir": plugin["cdi_dir"],
+        "pod-resources": f"{names.KUBELET_PODS}/kubelet.sock" if plugin["pods"] else None,
         "state-file": names.state_file(definition) if plugin["remember"] else None,
     }
     return {name: value for name, value in flags.items() if value is not None}
@@ -119,7 +119,11 @@ def _daemon_set(scope: Scope, name: str) -> Json:
         terminationGracePeriodSeconds=10,
         # The kubelet's folder is 0750 root.
         securityContext={"runAsUser": 0, "runAsNonRoot": False, "seccompProfile": SECCOMP, **_selinux(scope)},
-        volumes=[_volume("kubelet", names.KUBELET_PLUGINS), _volume("dev", "/dev"), *_cdi_volumes(scope.definition)],
+        volumes=[
+            _volume("kubelet", names.KUBELET_PLUGINS),
+            _volume("dev", "/dev"),
+            *(volume for volume, _unused in _by_choice(scope.definition)),
+        ],
     )
     update = {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": "10%"}}
     return scope.make("apps/v1", "DaemonSet", name, "device-plugin", spec={**pod, "updateStrategy": update})
@@ -130,10 +134,18 @@ def _selinux(scope: Scope) -> Json:
     return {"seLinuxOptions": {"type": "container_device_plugin_t"}} if scope.openshift() else {}
 
 
-def _cdi_volumes(definition: Json) -> t.List[Json]:
-    """Runtimes read the folder where it is, and make none."""
-    path = definition["device_plugin"]["cdi_dir"]
-    return [_volume("cdi", path, "DirectoryOrCreate")] if path else []
+def _by_choice(definition: Json) -> t.Iterator[t.Tuple[Json, Json]]:
+    """Volumes that the definition may do without, and how each is mounted."""
+    plugin = definition["device_plugin"]
+    if plugin["pods"]:
+        # A socket takes connections through a read-only mount.
+        yield (
+            _volume("pods", names.KUBELET_PODS),
+            {"name": "pods", "mountPath": names.KUBELET_PODS, "readOnly": True},
+        )
+    if plugin["cdi_dir"]:
+        # Runtimes read the folder where it is, and make none.
+        yield _volume("cdi", plugin["cdi_dir"], "DirectoryOrCreate"), {"name": "cdi", "mountPath": plugin["cdi_dir"]}
 
 
 def _volume(name: str, path: str, kind: str = "Directory") -> Json:

@@ -75,6 +75,14 @@ def test_what_the_plugin_saw_of_a_device_is_told() -> None:
     assert _health.judge(node(5, 4), PLUGIN, sick, RULES).reason == "1 of 5 unhealthy, 4: UnhealthyReason (health: bad)"
 
 
+def test_who_has_a_device_that_died_is_told() -> None:
+    users = [{"namespace": "team", "name": f"job-{number}", "container": "c"} for number in range(5)]
+    (device,) = devices("Unhealthy")
+    assert _health.told({**device, "pods": users[:1]}) == "0: UnhealthyReason, used by team/job-0"
+    assert _health.told({**device, "pods": users}).endswith("used by team/job-0, team/job-1, team/job-2")
+    assert _health.told({**device, "pods": "odd"}) == "0: UnhealthyReason"
+
+
 def test_numbers_alone_are_enough_where_they_are_well() -> None:
     assert _health.judge(node(), None, None, RULES, looked=False).verdict == "ok"
     assert _health.judge(node(7, 7), None, None, RULES, looked=False).reason == "2 more than expected"

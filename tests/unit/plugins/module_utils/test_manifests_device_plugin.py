@@ -20,14 +20,26 @@ def test_the_device_plugin_runs_where_the_driver_is_ready() -> None:
         "--interval=5",
         "--http-port=9400",
         "--root=/host",
+        "--pod-resources=/var/lib/kubelet/pod-resources/kubelet.sock",
     ]
+    mounts = {mount["mountPath"]: mount.get("readOnly", False) for mount in container["volumeMounts"]}
+    assert mounts == {
+        "/var/lib/kubelet/device-plugins": False,
+        "/host/dev": True,
+        "/var/lib/kubelet/pod-resources": True,
+    }
+
+
+def test_who_wants_no_names_of_pods_told_takes_the_mount_away() -> None:
+    template = of(render("device_plugin", widget(device_plugin={"pods": False})), "DaemonSet")["spec"]["template"]
+    assert "pod-resources" not in str(template)
 
 
 def test_the_device_plugin_asks_the_driver_how_a_device_is() -> None:
     health = {"file": "health", "words": ["ok", "warm"], "serial_file": "unit/serial", "silence": 30, "probe": "open"}
     definition = widget(health=health, device_plugin={"deploy": "kmm"})
     container = of(render("kmm", definition), "Module")["spec"]["devicePlugin"]["container"]
-    assert container["args"][-5:] == [
+    assert container["args"][-6:-1] == [
         "--health-file=health",
         "--health-words=ok,warm",
         "--serial-file=unit/serial",
@@ -42,12 +54,13 @@ def test_kmm_can_run_the_device_plugin_instead() -> None:
     plugin = of(render("kmm", definition), "Module")["spec"]["devicePlugin"]
     own = of(render("device_plugin", widget()), "DaemonSet")["spec"]["template"]["spec"]["containers"][0]
     assert plugin["container"]["args"] == own["args"]
-    assert [mount["name"] for mount in plugin["container"]["volumeMounts"]] == ["dev"]
+    assert [mount["name"] for mount in plugin["container"]["volumeMounts"]] == ["dev", "pods"]
+    assert [volume["name"] for volume in plugin["volumes"]] == ["dev", "pods"]
 
 
 @pytest.mark.parametrize("deploy", ["own", "kmm"])
 def test_sharing_cdi_and_memory_are_the_definition_s(deploy: str) -> None:
-    given = {"replicas": 4, "prefer": "spread", "cdi_dir": "/var/run/cdi", "remember": True}
+    given = {"replicas": 4, "prefer": "spread", "cdi_dir": "/var/run/cdi", "remember": True, "pods": False}
     definition = widget(device_plugin={"deploy": deploy, **given})
     if deploy == "own":
         spec = of(render("device_plugin", definition), "DaemonSet")["spec"]["template"]["spec"]
