@@ -185,7 +185,8 @@ ansible_facts:
               returned: success
             devices:
               description:
-                - "The devices as the plugin sees them: id, path, health, reason, since. Empty when it was not asked."
+                - "The devices as the plugin sees them: id, path, health, reason, since, and pods where the kubelet says
+                  who has them. Empty when it was not asked."
               type: list
               elements: dict
               returned: success
