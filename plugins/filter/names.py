@@ -20,6 +20,8 @@ def names(definition: Json) -> Json:
         "ready_label": _names.ready_label(definition),
         "version_label": _names.version_label(definition),
         "version_ready_label": _names.version_ready_label(definition),
+        "offered": _names.offered(definition),
+        "left_on_nodes": _names.left_on_nodes(definition),
         "consumer": _names.consumer(definition),
         "operator": _names.operator(definition),
     }

@@ -164,7 +164,7 @@ class Api:
         response = self._patiently(method, path, query, **options)
         try:
             return json.loads(_read(response, self.server))
-        except ValueError:
+        except (ValueError, RecursionError):  # the second from what a pod behind the proxy nested without end
             raise ClusterError(
                 f"{self.server}{path} did not answer with JSON: expected a Kubernetes API server there; "
                 f"next: curl -k {self.server}/version"

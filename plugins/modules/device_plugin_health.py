@@ -34,7 +34,8 @@ options:
     type: dict
     required: true
   expected:
-    description: How many devices each node should have. Without it, at least one.
+    description:
+      - How many devices each node should offer, each as often as pods may share it. Without it, at least one.
     type: int
   expected_nodes:
     description:
@@ -57,7 +58,9 @@ options:
   probe:
     description:
       - Which device plugins are asked for their devices, through the API server's pod proxy.
-      - V(suspect) asks those of nodes whose numbers are not as they should be.
+      - V(suspect) asks those of nodes that are ready and whose numbers are not as they should be.
+      - Eight are asked at a time, each for 15 seconds at most and all together for two minutes; the verdict on nodes
+        whose plugin there was no time for rests on their numbers.
       - With V(suspect) and V(none) pods, too, are looked up on such nodes only, unless O(wait) is set.
     type: str
     choices: [all, suspect, none]
@@ -163,7 +166,9 @@ ansible_facts:
               type: int
               returned: success
             healthy:
-              description: How many devices the plugin calls healthy, or null when it was not asked.
+              description:
+                - How many devices the plugin calls healthy, each as often as pods may share it, or null when it was not
+                  asked.
               type: int
               returned: success
             verdict:
@@ -190,7 +195,8 @@ ansible_facts:
               returned: success
             devices:
               description:
-                - "The devices as the plugin sees them: id, path, health, reason, since. Empty when it was not asked."
+                - "The devices as the plugin sees them: id, path, health, reason, since, and pods where the kubelet says
+                  who has them. Empty when it was not asked."
               type: list
               elements: dict
               returned: success

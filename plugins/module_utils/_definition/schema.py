@@ -7,49 +7,18 @@ left out.
 
 from __future__ import annotations
 
-import typing as t
-
-
-class Value(t.NamedTuple):
-    """One value. kind: a name in _syntax.SYNTAX, or boolean, integer, scalar, text."""
-
-    kind: str
-    text: str
-    default: t.Any = None
-    default_text: str = ""  # for a default that follows from other values
-    required: bool = False
-    minimum: t.Optional[int] = None
-    maximum: t.Optional[int] = None
-    choices: t.Tuple[str, ...] = ()
-    on_host: str = ""  # for a path: what must be there, on the host that builds: "folder" or "file"
-
-
-class Items(t.NamedTuple):
-    """A list of values."""
-
-    of: Value
-    text: str
-    default: t.Optional[t.Tuple[t.Any, ...]] = ()
-
-
-class Section(t.NamedTuple):
-    """A mapping with given names. optional: null when left out, not filled."""
-
-    fields: t.Dict[str, t.Any]
-    text: str
-    optional: bool = False
-
-
-class Names(t.NamedTuple):
-    """A mapping with names that the user chooses. of: what each is. optional: null when left out, not empty."""
-
-    key: str
-    of: t.Union[Value, Section]
-    text: str
-    optional: bool = False
-
-
-Node = t.Union[Value, Items, Names, Section]
+from ansible_collections.ecosystem_edge.accelerator.plugins.module_utils._definition.devices import (
+    DEVICE_PLUGIN,
+    DEVICES,
+    HEALTH,
+)
+from ansible_collections.ecosystem_edge.accelerator.plugins.module_utils._definition.parts import (
+    Items,
+    Names,
+    Node,
+    Section,
+    Value,
+)
 
 
 def _installed(what: str, package: str) -> Section:
@@ -247,50 +216,9 @@ SCHEMA = Section(
         "hardware": HARDWARE,
         "driver": DRIVER,
         "images": IMAGES,
-        "devices": Section(
-            {
-                "glob": Value("glob", "The device nodes.", default_text="`/dev/<name>-*`"),
-                "count": Value("integer", "How many each node has.", default_text="at least one", minimum=1),
-                "permissions": Value("permissions", "What pods may do with a device: read, write, mknod.", "rw"),
-            },
-            "The devices on a node.",
-        ),
-        "device_plugin": Section(
-            {
-                "deploy": Value(
-                    "text",
-                    "`own`: our unprivileged DaemonSet. `kmm`: KMM's, which is privileged.",
-                    "own",
-                    choices=("own", "kmm"),
-                )
-            },
-            "The device plugin.",
-        ),
-        "health": Section(
-            {
-                "interval": Value("integer", "Seconds between self-checks.", 5, minimum=1, maximum=3600),
-                "file": Value(
-                    "file_in_image",
-                    "Attribute in which the driver says how a device is, below the device's folder in sysfs.",
-                ),
-                "words": Items(Value("version", ""), "What it says of a device that is well.", ("ok",)),
-                "serial_file": Value("file_in_image", "Attribute with the device's serial number, there too."),
-                "silence": Value(
-                    "integer",
-                    "Seconds for which a device may go on when nothing is heard of it.",
-                    default_text="three intervals",
-                    minimum=1,
-                    maximum=86400,
-                ),
-                "probe": Value(
-                    "text",
-                    "`open`: also opens and closes each device at each look, which only a privileged plugin may.",
-                    "none",
-                    choices=("none", "open"),
-                ),
-            },
-            "How the device plugin watches the devices.",
-        ),
+        "devices": DEVICES,
+        "device_plugin": DEVICE_PLUGIN,
+        "health": HEALTH,
         "consumer": CONSUMER,
         "operator": OPERATOR,
         "monitoring": Section(
@@ -309,3 +237,5 @@ SCHEMA = Section(
     },
     "The accelerator definition.",
 )
+
+__all__ = ("SCHEMA", "Items", "Names", "Node", "Section", "Value")
