@@ -268,6 +268,15 @@ def cluster_module(argument_spec: Json, **kwargs: t.Any) -> AnsibleK8SModule:
     )
 
 
+def run_module(run: t.Callable[[t.Any], None], argument_spec: Json, **kwargs: t.Any) -> None:
+    """The whole of a module that talks to a cluster: what goes wrong there is its message, and no traceback."""
+    module = cluster_module(argument_spec, **kwargs)
+    try:
+        run(module)
+    except ClusterError as error:
+        module.fail_json(msg=str(error))
+
+
 def connect(module: AnsibleK8SModule) -> Api:
     """Logs in as kubernetes.core does.
 
@@ -301,4 +310,5 @@ __all__ = (
     "cluster_module",
     "connect",
     "pause",
+    "run_module",
 )

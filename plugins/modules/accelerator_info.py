@@ -188,8 +188,8 @@ from ansible_collections.ecosystem_edge.accelerator.plugins.module_utils import 
 from ansible_collections.ecosystem_edge.accelerator.plugins.module_utils import _facts_permissions as permissions
 from ansible_collections.ecosystem_edge.accelerator.plugins.module_utils._cluster import (
     ClusterError,
-    cluster_module,
     connect,
+    run_module,
 )
 from ansible_collections.ecosystem_edge.accelerator.plugins.module_utils._facts_read import Reader, denied
 from ansible_collections.ecosystem_edge.accelerator.plugins.module_utils._manifests import obstacles
@@ -239,13 +239,8 @@ def run(module: t.Any) -> None:
 
 
 def main() -> None:
-    module = cluster_module(
-        argument_spec(), required_if=[("check_permissions", True, ("definition",)), ("written", True, ("definition",))]
-    )
-    try:
-        run(module)
-    except ClusterError as error:
-        module.fail_json(msg=str(error))
+    needs = [("check_permissions", True, ("definition",)), ("written", True, ("definition",))]
+    run_module(run, argument_spec(), required_if=needs)
 
 
 if __name__ == "__main__":

@@ -250,11 +250,7 @@ requests:
 import typing as t
 
 from ansible_collections.ecosystem_edge.accelerator.plugins.module_utils import _health as health
-from ansible_collections.ecosystem_edge.accelerator.plugins.module_utils._cluster import (
-    ClusterError,
-    cluster_module,
-    connect,
-)
+from ansible_collections.ecosystem_edge.accelerator.plugins.module_utils._cluster import connect, run_module
 from ansible_collections.ecosystem_edge.accelerator.plugins.module_utils._health_read import (
     Reader,
     selector,
@@ -315,11 +311,7 @@ def run(module: t.Any) -> None:
 
 
 def main() -> None:
-    module = cluster_module(argument_spec())
-    try:
-        run(module)
-    except ClusterError as error:
-        module.fail_json(msg=str(error))
+    run_module(run, argument_spec())
 
 
 if __name__ == "__main__":

@@ -70,11 +70,10 @@ import typing as t
 from ansible_collections.ecosystem_edge.accelerator.plugins.module_utils._cluster import (
     METADATA,
     Api,
-    ClusterError,
     Resource,
     brief,
-    cluster_module,
     connect,
+    run_module,
 )
 
 Json = t.Dict[str, t.Any]
@@ -105,14 +104,14 @@ def objects(api: Api, queries: t.Iterable[Json]) -> t.List[Json]:
     return found
 
 
-def main() -> None:
-    module = cluster_module(argument_spec())
-    try:
-        api = connect(module)
-        found = objects(api, module.params["queries"])
-    except ClusterError as error:
-        module.fail_json(msg=str(error))
+def run(module: t.Any) -> None:
+    api = connect(module)
+    found = objects(api, module.params["queries"])
     module.exit_json(changed=False, objects=found, requests=api.requests)
+
+
+def main() -> None:
+    run_module(run, argument_spec())
 
 
 if __name__ == "__main__":
