@@ -7,49 +7,14 @@ left out.
 
 from __future__ import annotations
 
-import typing as t
-
-
-class Value(t.NamedTuple):
-    """One value. kind: a name in _syntax.SYNTAX, or boolean, integer, scalar, text."""
-
-    kind: str
-    text: str
-    default: t.Any = None
-    default_text: str = ""  # for a default that follows from other values
-    required: bool = False
-    minimum: t.Optional[int] = None
-    maximum: t.Optional[int] = None
-    choices: t.Tuple[str, ...] = ()
-    on_host: str = ""  # for a path: what must be there, on the host that builds: "folder" or "file"
-
-
-class Items(t.NamedTuple):
-    """A list of values."""
-
-    of: Value
-    text: str
-    default: t.Optional[t.Tuple[t.Any, ...]] = ()
-
-
-class Section(t.NamedTuple):
-    """A mapping with given names. optional: null when left out, not filled."""
-
-    fields: t.Dict[str, t.Any]
-    text: str
-    optional: bool = False
-
-
-class Names(t.NamedTuple):
-    """A mapping with names that the user chooses. of: what each is. optional: null when left out, not empty."""
-
-    key: str
-    of: t.Union[Value, Section]
-    text: str
-    optional: bool = False
-
-
-Node = t.Union[Value, Items, Names, Section]
+from ansible_collections.ecosystem_edge.accelerator.plugins.module_utils._definition.drill import DRILL
+from ansible_collections.ecosystem_edge.accelerator.plugins.module_utils._definition.kinds import (
+    Items,
+    Names,
+    Node,
+    Section,
+    Value,
+)
 
 
 def _installed(what: str, package: str) -> Section:
@@ -288,6 +253,7 @@ SCHEMA = Section(
                     "none",
                     choices=("none", "open"),
                 ),
+                "drill": DRILL,
             },
             "How the device plugin watches the devices.",
         ),
@@ -309,3 +275,5 @@ SCHEMA = Section(
     },
     "The accelerator definition.",
 )
+
+__all__ = ("SCHEMA", "Items", "Names", "Node", "Section", "Value")
