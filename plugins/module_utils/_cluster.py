@@ -71,6 +71,19 @@ class Api:
     ) -> Json:
         return self._json("GET", path, query, accept=accept, read_timeout=read_timeout)
 
+    def text(self, path: str, read_timeout: float = READ_TIMEOUT, **query: t.Any) -> str:
+        """An answer that is no JSON, such as a page of metrics."""
+        return _read(self._patiently("GET", path, query, accept="*/*", read_timeout=read_timeout), self.server)
+
+    def lines(self, path: str, seconds: float, **query: t.Any) -> Iterator[str]:
+        """The lines of a log as they come, until it ends or nothing comes for so long."""
+        response = self._send("GET", path, query, accept="*/*", read_timeout=seconds)
+        try:
+            for line in _lines(response, self.server):
+                yield line.decode(errors="replace")
+        finally:
+            response.close()
+
     def post(self, path: str, body: Json) -> Json:
         return self._json("POST", path, {}, body=body)
 
