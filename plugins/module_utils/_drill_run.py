@@ -136,7 +136,7 @@ class Drill:
         """One fault, from a node that is well to the same node, well again."""
         seen = self.check(fault)
         given = self.definition["health"]["drill"]["faults"][fault]
-        seen_by, bound = given["seen_by"], outcome.patience(self.definition, given["seen_by"])
+        seen_by, bound = given["seen_by"], outcome.patience(self.definition, fault)
         times: t.Dict[str, float] = {}
         devices: t.List[Json] = []
         self._start(given["inject"], bound + pod.GRACE)
@@ -155,7 +155,8 @@ class Drill:
             if log.ident:
                 log.end()
             cleared = log.said("cleared") or self._clear(log, asked)
-        back = self._until({outcome.RECOVERY: self._recovery(seen, seen_by)}, self._patient_recovery())
+        patience = outcome.PATIENCE * outcome.budgets_of(self.definition, fault)[outcome.RECOVERY]
+        back = self._until({outcome.RECOVERY: self._recovery(seen, seen_by)}, patience)
         times.update({name: at - pod.offset(log.words) - cleared for name, at in back.items()})
         return outcome.row(
             self.definition, self.node, fault, {name: max(0.0, value) for name, value in times.items()}, devices
@@ -172,9 +173,6 @@ class Drill:
         self.before()
         self._clear(None, time.time())
         return True
-
-    def _patient_recovery(self) -> int:
-        return outcome.PATIENCE * self.definition["health"]["drill"]["budgets"][outcome.RECOVERY]
 
     def _probes(self, seen: outcome.Before, seen_by: str, devices: t.List[Json]) -> t.Dict[str, Probe]:
         """Milestone -> what says when it was reached, by our clock."""

@@ -28,6 +28,13 @@ _FAULT = Section(
             "plugin",
             choices=("plugin", "consumer"),
         ),
+        "budgets": Section(
+            {
+                name: Value("integer", f"Seconds {text}.", default_text="the drill's", minimum=1, maximum=3600)
+                for name, (_seconds, text) in BUDGETS.items()
+            },
+            "Those of this fault, where it differs.",
+        ),
     },
     "",
 )

@@ -44,10 +44,18 @@ def milestones(definition: Json, seen_by: str) -> t.List[str]:
     return [*wanted, *([ALERT] if alert_of(definition, seen_by) else [])]
 
 
-def patience(definition: Json, seen_by: str) -> int:
+def budgets_of(definition: Json, fault: str) -> t.Dict[str, int]:
+    """Milestone -> the seconds that it may take, for all that this fault should reach."""
+    drill = definition["health"]["drill"]
+    own = drill["faults"][fault]["budgets"]
+    wanted = [*milestones(definition, drill["faults"][fault]["seen_by"]), RECOVERY]
+    return {name: own[name] or drill["budgets"][name] for name in wanted}
+
+
+def patience(definition: Json, fault: str) -> int:
     """Seconds for which a fault is left to be noticed."""
-    budgets = definition["health"]["drill"]["budgets"]
-    return max(30, PATIENCE * max(budgets[name] for name in milestones(definition, seen_by)))
+    budgets = budgets_of(definition, fault)
+    return max(30, PATIENCE * max(budgets[name] for name in budgets if name != RECOVERY))
 
 
 class Before(t.NamedTuple):
@@ -139,14 +147,12 @@ def row(
     fault: str,
     times: t.Mapping[str, float],
     devices: t.Sequence[Json],
-    over: str = "",
 ) -> Json:
-    """One drill. times: milestone -> seconds since the fault, recovery since its end. over: why it ended early."""
+    """One drill. times: milestone -> seconds since the fault, recovery since its end."""
     seen_by = definition["health"]["drill"]["faults"][fault]["seen_by"]
-    wanted = [*milestones(definition, seen_by), RECOVERY]
-    budgets = {name: definition["health"]["drill"]["budgets"][name] for name in wanted}
-    late = [_late(name, times.get(name), budgets[name]) for name in wanted]
-    problems = [*([over] if over else []), *filter(None, late)]
+    budgets = budgets_of(definition, fault)
+    late = [_late(name, times.get(name), seconds) for name, seconds in budgets.items()]
+    problems = [*filter(None, late)]
     rule = alert_of(definition, seen_by)
     return {
         "node": node,
@@ -156,7 +162,7 @@ def row(
         "reasons": sorted({safe.text(one, "reason") for one in devices}),
         "alert": rule["alert"] if rule else None,
         "alert_for": rule["for"] if rule else None,
-        "times": {name: round(times[name], 2) if name in times else None for name in wanted},
+        "times": {name: round(times[name], 2) if name in times else None for name in budgets},
         "budgets": budgets,
         "ok": not problems,
         "problems": problems,
@@ -220,6 +226,7 @@ __all__ = (
     "alert_of",
     "alerts_told",
     "before",
+    "budgets_of",
     "failed",
     "fallen",
     "faults",

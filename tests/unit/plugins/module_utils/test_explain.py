@@ -144,12 +144,14 @@ def test_kmm_s_own_plugin() -> None:
     assert row["evidence"]["object"] == "DaemonSet/ptemplate/of KMM"
 
 
-def test_suspects_are_the_ready_plugins_of_nodes_that_are_not_well() -> None:
+def test_suspects_are_the_plugins_that_may_answer_on_nodes_that_are_not_well() -> None:
     raw = site()
     assert explain.suspects(DEFINITION, snapshot(raw)) == []
     counts(raw, 5, 4)
     assert explain.suspects(DEFINITION, snapshot(raw)) == ["plugin-worker-1"]
     raw["pods"][0] = state(plugin(), "Running")
+    assert explain.suspects(DEFINITION, snapshot(raw)) == ["plugin-worker-1"], "without a kubelet it is not ready"
+    raw["pods"][0] = state(plugin(), "Pending")
     assert explain.suspects(DEFINITION, snapshot(raw)) == []
 
 
