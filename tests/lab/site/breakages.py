@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Ways to break the chain from the hardware to a pod on a running lab, each with what is to be said and how to mend it."""
+"""Ways to break the chain from the hardware to a pod on a running lab, what is to be said of each, how it is mended."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ class Ward:
         )
 
     def no_pod(self, *names: str) -> None:
-        self.lab.kubectl("-n", TEAM, "delete", "pod", *names, "--wait=true")
+        self.lab.kubectl("-n", TEAM, "delete", "pod", *names, "--ignore-not-found", "--wait=true")
 
 
 @dataclass(frozen=True)
