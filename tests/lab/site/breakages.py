@@ -126,6 +126,13 @@ def _no_image(ward: Ward) -> None:
     _container(ward, kernelMappings=[{**mapping, "containerImage": mapping["containerImage"] + "-none"}])
 
 
+def _image_again(ward: Ward) -> None:
+    ward.spec(MODULE)
+    ward.kubectl(
+        "delete", "pod", "-l", "kmm.node.kubernetes.io/pull-pod-type", "--wait=true"
+    )  # the lab's KMM leaves it
+
+
 def _quota(ward: Ward) -> None:
     ward.apply(
         {
@@ -238,7 +245,7 @@ BREAKAGES = (
         lambda w: w.ssh("echo error > /sys/kernel/debug/ptemplate/ptemplate-2/fault"),
         lambda w: w.ssh("echo none > /sys/kernel/debug/ptemplate/ptemplate-2/fault"),
     ),
-    Breakage("driver image that is not there", "image", "-none", _no_image, _undo(MODULE)),
+    Breakage("driver image that is not there", "image", "-none", _no_image, _image_again),
     Breakage(
         "plugin's image that is not there",
         "plugin",

@@ -57,7 +57,7 @@ def ward(lab: Lab) -> Iterator[Ward]:
 def named(lab: Lab, breakage: Breakage) -> list[dict[str, Any]]:
     """The row, once it names this link with these words: a cluster takes its time to break."""
     found = explain(lab, f"{TEAM}/{breakage.pod}" if breakage.pod else "")
-    (row,) = found["pods"] if breakage.pod else found["nodes"]
+    (row,) = found["pods"] if breakage.pod else [one for one in found["nodes"] if one["node"] == lab.nodes[0]]
     right = row["link"] == breakage.link and re.search(breakage.said, row["evidence"]["value"])
     return [row] if right and row["state"] == "broken" else []
 
