@@ -90,6 +90,7 @@ def other_cluster(kubeconfig: str | None, yes: bool, extra: list[str]) -> list[P
 # Of the tier soak until each has passed whole on the lab, in CI's time.
 OWN_DRIVER, NODE_SUITE = "tests/lab/site/test_8_own_driver.py", "tests/lab/test_kernel_module.py"
 TWO_KERNELS = "tests/lab/test_two_kernels.py"
+BREAKAGES, DRILL = "tests/lab/site/test_2_breakages.py", "tests/lab/site/test_2_drill.py"
 
 
 def test(extra: list[str]) -> list[Phase]:
@@ -108,7 +109,7 @@ def test(extra: list[str]) -> list[Phase]:
         new_lab(),
         on_lab(
             "site on the lab",
-            [*LAB_PYTEST, "tests/lab/site", f"--ignore={OWN_DRIVER}"],
+            [*LAB_PYTEST, "tests/lab/site", *(f"--ignore={path}" for path in (OWN_DRIVER, BREAKAGES, DRILL))],
             "50 min",
             "lab up",
             minutes=75,
@@ -133,7 +134,9 @@ def soak(extra: list[str]) -> list[Phase]:
         on_lab("every scenario", ["tests/molecule.sh", "--all"], "1 h", "lab up", minutes=300),
         on_lab("kernel module in the node", [*LAB_PYTEST, NODE_SUITE], "6 min", "every scenario"),
         on_lab("own driver", [*LAB_PYTEST, OWN_DRIVER], "8 min", "every scenario"),
-        on_lab("two kernels", [*LAB_PYTEST, TWO_KERNELS], "15 min", "own driver"),
+        on_lab("site again", ["lab/lab", "play", "playbooks/site.yml"], "3 min", "own driver"),
+        on_lab("drills and breakages", [*LAB_PYTEST, BREAKAGES, DRILL], "30 min", "site again", minutes=75),
+        on_lab("two kernels", [*LAB_PYTEST, TWO_KERNELS], "15 min", "drills and breakages"),
         bench,
         Phase("kernel module in User-Mode Linux", make("files/kernel_module", "uml"), "10 min; 15 the first time"),
         Phase("device plugin, long counts", make("files/device_plugin", "soak"), "5 min"),

@@ -71,9 +71,18 @@ class Api:
     ) -> Json:
         return self._json("GET", path, query, accept=accept, read_timeout=read_timeout)
 
-    def text(self, path: str, **query: t.Any) -> str:
-        """What is no JSON, such as a log."""
-        return _read(self._patiently("GET", path, query, accept="*/*"), self.server)
+    def text(self, path: str, read_timeout: float = READ_TIMEOUT, **query: t.Any) -> str:
+        """An answer that is no JSON, such as a page of metrics."""
+        return _read(self._patiently("GET", path, query, accept="*/*", read_timeout=read_timeout), self.server)
+
+    def lines(self, path: str, seconds: float, **query: t.Any) -> Iterator[str]:
+        """The lines of a log as they come, until it ends or nothing comes for so long."""
+        response = self._send("GET", path, query, accept="*/*", read_timeout=seconds)
+        try:
+            for line in _lines(response, self.server):
+                yield line.decode(errors="replace")
+        finally:
+            response.close()
 
     def post(self, path: str, body: Json) -> Json:
         return self._json("POST", path, {}, body=body)
@@ -249,13 +258,6 @@ def _lines(response: t.Any, server: str) -> Iterator[bytes]:
             yield from (line for line in lines if line.strip())
     except (urllib3.exceptions.HTTPError, OSError) as error:
         raise unreachable(server, error) from error
-
-
-def brief(query: Json, item: Json) -> Json:
-    """As much of what a query found as it takes to tell whose it is, and to delete it."""
-    metadata = {key: item["metadata"][key] for key in ("name", "namespace") if item["metadata"].get(key)}
-    metadata["labels"] = item["metadata"].get("labels") or {}
-    return {"apiVersion": query["api_version"], "kind": query["kind"], "metadata": metadata}
 
 
 def cluster_module(argument_spec: Json, **kwargs: t.Any) -> AnsibleK8SModule:

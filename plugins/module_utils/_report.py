@@ -1,44 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
 """The health of an accelerator as one HTML file: tables and small pictures, no script, nothing from a network. Pure.
 
-PRIVATE. All that comes from a cluster goes through escape(): a node's condition or a device's reason is text that
-somebody else wrote. Colours never stand alone, the word is beside them.
+PRIVATE. What it is made of: _html.
 """
 
 from __future__ import annotations
 
 import typing as t
-from html import escape as _escape
 
 from ansible_collections.ecosystem_edge.accelerator.plugins.module_utils import _safe as safe
+from ansible_collections.ecosystem_edge.accelerator.plugins.module_utils._html import escape, page, shade, svg, table
 
 Json = t.Dict[str, t.Any]
-
-STYLE = """
-:root { color-scheme: light dark; --good: #2e7d32; --bad: #c62828; --odd: #b26a00; --none: #8a8a8a; }
-body { font: 15px/1.45 system-ui, sans-serif; margin: 2rem auto; max-width: 80rem; padding: 0 1rem; }
-table { border-collapse: collapse; margin: .5rem 0 2rem; width: 100%; }
-th, td { border-bottom: 1px solid #8886; padding: .3rem .6rem; text-align: left; vertical-align: top; }
-td.number, th.number { text-align: right; font-variant-numeric: tabular-nums; }
-td { overflow-wrap: anywhere; }
-code { font-size: .92em; }
-.good { color: var(--good); } .bad { color: var(--bad); } .odd { color: var(--odd); } .none { color: var(--none); }
-rect.good { fill: var(--good); } rect.bad { fill: var(--bad); } rect.odd { fill: var(--odd); }
-rect.none { fill: #8884; }
-svg { display: block; max-width: 100%; }
-"""
-# Verdicts and states -> class. What is not listed is bad.
-CLASSES = {"ok": "good", "unschedulable": "none", "absent": "none", "unknown": "odd", "degraded": "odd", "": "none"}
-# A Content-Security-Policy of the page's own: even what escaped wrongly could load or run nothing.
-POLICY = "default-src 'none'; style-src 'unsafe-inline'"
-
-
-def escape(value: t.Any) -> str:
-    return _escape("" if value is None else str(value), quote=True)
-
-
-def shade(word: t.Any) -> str:
-    return CLASSES.get(str(word), "bad")
 
 
 def document(health: Json, explained: Json, title: str, when: str) -> str:
@@ -47,23 +20,8 @@ def document(health: Json, explained: Json, title: str, when: str) -> str:
     ok = bool(health.get("ok"))
     good = sum(shade(one.get("verdict")) == "good" for one in nodes)
     word = "well" if ok else "not well"
-    return "\n".join(
-        [
-            "<!DOCTYPE html>",
-            '<html lang="en"><head><meta charset="utf-8">',
-            f'<meta http-equiv="Content-Security-Policy" content="{escape(POLICY)}">',
-            '<meta name="viewport" content="width=device-width, initial-scale=1">',
-            f"<title>{escape(title)}: {word}</title><style>{STYLE}</style></head><body>",
-            f'<h1>{escape(title)}: <span class="{"good" if ok else "bad"}">{word}</span></h1>',
-            f"<p>{escape(health.get('resource'))}, {good} of {len(nodes)} nodes well, {escape(when)}</p>",
-            _shares(nodes),
-            _devices(nodes),
-            _chain(explained),
-            _left(health),
-            "</body></html>",
-            "",
-        ]
-    )
+    said = f"{health.get('resource')}, {good} of {len(nodes)} nodes well, {when}"
+    return page(title, word, ok, said, [_shares(nodes), _devices(nodes), _chain(explained), _left(health)])
 
 
 def _shares(nodes: t.Sequence[Json]) -> str:
@@ -81,7 +39,7 @@ def _shares(nodes: t.Sequence[Json]) -> str:
         words.append(f"{number} {verdict}")
         at += width
     said = escape(", ".join(words))
-    return f"{_svg(600, 16, bars, f'<title>{said}</title>')}<p>{said}</p>"
+    return f"{svg(600, 16, bars, f'<title>{said}</title>')}<p>{said}</p>"
 
 
 def _devices(nodes: t.Sequence[Json]) -> str:
@@ -100,7 +58,7 @@ def _devices(nodes: t.Sequence[Json]) -> str:
         )
     heads = [("Node", ""), *((name, "number") for name in ("Expected", "Advertised", "Allocatable", "Healthy"))]
     heads += [("Devices", ""), ("Verdict", ""), ("Reason", "")]
-    return f"<h2>Devices</h2>{_table(heads, rows)}"
+    return f"<h2>Devices</h2>{table(heads, rows)}"
 
 
 def _gauge(one: Json) -> str:
@@ -115,7 +73,7 @@ def _gauge(one: Json) -> str:
             bars.append(f'<rect class="{kind}" x="{at:.1f}" y="0" width="{width:.1f}" height="12"/>')
         at += width
     said = f"{usable} usable, {max(seen - usable, 0)} unhealthy, {max(whole - max(seen, usable), 0)} missing"
-    return _svg(100, 12, bars, f"<title>{said}</title>")
+    return svg(100, 12, bars, f"<title>{said}</title>")
 
 
 def _chain(explained: Json) -> str:
@@ -135,7 +93,7 @@ def _chain(explained: Json) -> str:
             f"<td>{escape(one.get('expected'))}</td><td>{advice}</td></tr>"
         )
     heads = [(name, "") for name in ("Node", "Chain", "State", "Link", "Seen", "Expected", "What to do")]
-    return f"<h2>From the hardware to the pod</h2>{_table(heads, rows)}"
+    return f"<h2>From the hardware to the pod</h2>{table(heads, rows)}"
 
 
 def _squares(links: Json) -> str:
@@ -146,12 +104,7 @@ def _squares(links: Json) -> str:
         f"<title>{escape(name)}: {escape(state)}</title></rect>"
         for index, (name, state) in enumerate(links.items())
     ]
-    return _svg(9 * len(squares), 12, squares)
-
-
-def _svg(width: int, height: int, parts: t.Sequence[str], title: str = "") -> str:
-    size = f'viewBox="0 0 {width} {height}" width="{width}" height="{height}"'
-    return f'<svg {size} role="img">{title}{"".join(parts)}</svg>'
+    return svg(9 * len(squares), 12, squares)
 
 
 def _left(health: Json) -> str:
@@ -159,17 +112,12 @@ def _left(health: Json) -> str:
     stale, rejected = safe.mappings(health, "stale"), safe.mappings(health, "rejected")
     if stale:
         rows = [f"<tr><td>{escape(o.get('node'))}</td><td>{escape(o.get('capacity'))}</td></tr>" for o in stale]
-        made += f"<h2>Stale resources</h2>{_table([('Node', ''), ('Capacity', '')], rows)}"
+        made += f"<h2>Stale resources</h2>{table([('Node', ''), ('Capacity', '')], rows)}"
     if rejected:
         keys = ("namespace", "name", "node", "owner", "message")
         rows = ["<tr>" + "".join(f"<td>{escape(one.get(key))}</td>" for key in keys) + "</tr>" for one in rejected]
-        made += f"<h2>Rejected pods</h2>{_table([(key.capitalize(), '') for key in keys], rows)}"
+        made += f"<h2>Rejected pods</h2>{table([(key.capitalize(), '') for key in keys], rows)}"
     return made
-
-
-def _table(heads: t.Sequence[t.Tuple[str, str]], rows: t.Sequence[str]) -> str:
-    head = "".join(f'<th class="{kind}">{name}</th>' if kind else f"<th>{name}</th>" for name, kind in heads)
-    return f"<table><thead><tr>{head}</tr></thead><tbody>\n" + "\n".join(rows) + "\n</tbody></table>"
 
 
 __all__ = ("document",)

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from ansible_collections.ecosystem_edge.accelerator.plugins.module_utils._definition.drill import DRILL
 from ansible_collections.ecosystem_edge.accelerator.plugins.module_utils._definition.parts import Items, Section, Value
 
 DEVICES = Section(
@@ -82,6 +83,7 @@ HEALTH = Section(
             "none",
             choices=("none", "open"),
         ),
+        "drill": DRILL,
     },
     "How the device plugin watches the devices.",
 )

@@ -170,4 +170,10 @@ def _health(definition: Json) -> Mistakes:
         )
 
 
-RULES = (_names, _hardware, _driver, _images, _health, _consumer, _installs, _fields)
+def _drill(definition: Json) -> Mistakes:
+    drill = definition["health"]["drill"]
+    if drill["faults"] and not drill["clear"]:
+        yield "health.drill.clear: expected the command that ends the faults of health.drill.faults; seen none"
+
+
+RULES = (_names, _hardware, _driver, _images, _health, _drill, _consumer, _installs, _fields)

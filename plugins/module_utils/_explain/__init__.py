@@ -51,11 +51,12 @@ def _stuck(snapshot: Snapshot) -> t.List[Pod]:
 
 
 def suspects(definition: Json, snapshot: Snapshot) -> t.List[str]:
-    """The plugin pods worth asking: ready ones on nodes whose chain is not whole as far as it is seen."""
+    """The plugin pods worth asking: on nodes whose chain is not whole as far as it is seen, those that may answer."""
     cluster = Cluster(definition, snapshot)
     bad = [row["node"] for row in rows(cluster) if row["state"] not in (OK, ABSENT)]
     found = [cluster.plugins[name] for name in bad if name in cluster.plugins]
-    return [pod.name for pod in found if pod.ready]
+    # One that is not ready may say why: it is so without a kubelet that follows it.
+    return [pod.name for pod in found if pod.phase == "Running" and not pod.going]
 
 
 __all__ = (

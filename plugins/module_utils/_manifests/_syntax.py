@@ -45,6 +45,9 @@ SYNTAX: t.Dict[str, Syntax] = {
     "label_value": Syntax(rf"({_NAME})?", "a label value in quotes: letters, digits, -, _ and .", 63),
     "file_in_image": Syntax(r"[A-Za-z0-9_][A-Za-z0-9_.+-]*(/[A-Za-z0-9_][A-Za-z0-9_.+-]*)*", "a relative path", 255),
     "path": Syntax(r"[^\x00-\x1f\x7f\"'\\$`;&|<>*?!]+", "a path without quotes and other shell characters", 4096),
+    "node_folder": Syntax(
+        r"(/[A-Za-z0-9_+][A-Za-z0-9_.+-]*)+", "a folder of the node, such as /sys/kernel/debug/widget", 255
+    ),
     "glob": Syntax(r"/dev/[A-Za-z0-9_.*?\[\]/-]+", "an absolute pattern below /dev, such as /dev/widget-*", 255),
     "permissions": Syntax(r"rw?m?|wm?|m", "some of r, w and m, in this order", 3),
     "image": Syntax(_IMAGE, "registry/name with a tag or digest, such as quay.io/acme/widget:1.0", 512),

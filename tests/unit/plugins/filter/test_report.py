@@ -7,7 +7,7 @@ import re
 from html.parser import HTMLParser
 from typing import Any
 
-from ansible_collections.ecosystem_edge.accelerator.plugins.module_utils import _report
+from ansible_collections.ecosystem_edge.accelerator.plugins.module_utils import _html, _report
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -103,7 +103,7 @@ def test_it_loads_and_runs_nothing() -> None:
     } == set()
     names = {name for _tag, attributes in found.tags for name in attributes}
     assert [name for name in names if name in {"src", "href", "xlink:href", "style"} or name.startswith("on")] == []
-    assert re.search(r"url\(|@import|https?://", _report.STYLE) is None
+    assert re.search(r"url\(|@import|https?://", _html.STYLE) is None
     policy = next(attributes for tag, attributes in found.tags if "http-equiv" in attributes)
     assert policy["content"].startswith("default-src 'none'")
 

@@ -229,6 +229,12 @@ def unregistered(raw: Obj) -> None:
     raw["reports"]["plugin-worker-1"] = devices(*FIVE)._replace(registered=False)
 
 
+def no_kubelet(raw: Obj) -> None:
+    """The plugin is not ready because of it, and says so itself."""
+    unregistered(raw)
+    raw["pods"][0] = state(plugin(), "Running")
+
+
 def not_counted(raw: Obj) -> None:
     counts(raw, None)
     raw["reports"]["plugin-worker-1"] = devices(*FIVE)
@@ -320,6 +326,7 @@ CASES: list[tuple[Break, str, str, str, str]] = [
     (plugin_crashes, "plugin", "Pod/ptemplate/plugin-worker-1", "CrashLoopBackOff: back-off", "describe pod plugin-"),
     (plugin_silent, "plugin", "Pod/ptemplate/plugin-worker-1", "did not answer", "logs plugin-worker-1"),
     (unregistered, "registration", "Pod/ptemplate/plugin-worker-1", "false", "logs plugin-worker-1"),
+    (no_kubelet, "registration", "Pod/ptemplate/plugin-worker-1", "false", "logs plugin-worker-1"),
     (not_counted, "capacity", "Node/worker-1", "not there", "get node worker-1 -o jsonpath"),
     (not_allocatable, "allocatable", "Node/worker-1", "4", "plugin-worker-1:9400/proxy/devices"),
     (cordoned, "taints", "Node/worker-1", "unschedulable:NoSchedule", "kubectl uncordon worker-1"),

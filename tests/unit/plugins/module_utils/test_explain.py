@@ -154,12 +154,14 @@ def test_shared_devices_count_for_each_who_may_share_them() -> None:
     assert explained(raw, definition).ok
 
 
-def test_suspects_are_the_ready_plugins_of_nodes_that_are_not_well() -> None:
+def test_suspects_are_the_plugins_that_may_answer_on_nodes_that_are_not_well() -> None:
     raw = site()
     assert explain.suspects(DEFINITION, snapshot(raw)) == []
     counts(raw, 5, 4)
     assert explain.suspects(DEFINITION, snapshot(raw)) == ["plugin-worker-1"]
     raw["pods"][0] = state(plugin(), "Running")
+    assert explain.suspects(DEFINITION, snapshot(raw)) == ["plugin-worker-1"], "without a kubelet it is not ready"
+    raw["pods"][0] = state(plugin(), "Pending")
     assert explain.suspects(DEFINITION, snapshot(raw)) == []
 
 
