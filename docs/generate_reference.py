@@ -69,6 +69,11 @@ OPTIONS = {
         "default": "install",
         "description": "What the play does: it is asked before the first change whether the user may.",
     },
+    "common_written": {
+        "type": "bool",
+        "default": True,
+        "description": "Whether what earlier runs wrote is read, too; what is no longer wanted of it is deleted.",
+    },
     "common_allow_no_nodes": {
         "type": "bool",
         "default": False,

@@ -140,6 +140,12 @@ def soak(extra: list[str]) -> list[Phase]:
         bench,
         Phase("kernel module in User-Mode Linux", make("files/kernel_module", "uml"), "10 min; 15 the first time"),
         Phase("device plugin, long counts", make("files/device_plugin", "soak"), "5 min"),
+        Phase(
+            "5,000 nodes",
+            [*PYTEST, "tests/api/test_scale.py"],
+            "10 min; builds Kubernetes the first time, 7 min",
+            env={"ACCELERATOR_SOAK": "1"},
+        ),
     ]
 
 

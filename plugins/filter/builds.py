@@ -6,13 +6,13 @@ from __future__ import annotations
 import typing as t
 
 from ansible.errors import AnsibleFilterError
-from ansible_collections.ecosystem_edge.accelerator.plugins.module_utils import _image_work as work
 from ansible_collections.ecosystem_edge.accelerator.plugins.module_utils import _names as names
 from ansible_collections.ecosystem_edge.accelerator.plugins.module_utils import _toolkits as toolkits
+from ansible_collections.ecosystem_edge.accelerator.plugins.plugin_utils._deferred import deferred
 
 Json = t.Dict[str, t.Any]
-# What accelerator_images takes of an image; the rest is the roles' own.
-IMAGE_OPTIONS = {"title", *work.IMAGE_OPTIONS}
+# What the roles know of an image, and accelerator_images does not take.
+ROLES_OWN = ("component", "host")
 COMPONENTS = ("device_plugin", "consumer", "operator")
 
 
@@ -93,7 +93,7 @@ def by_host(images: t.Sequence[Json]) -> t.List[Json]:
         {
             "host": host,
             "images": [
-                {key: value for key, value in image.items() if key in IMAGE_OPTIONS}
+                {key: value for key, value in image.items() if key not in ROLES_OWN}
                 for image in images
                 if image.get("host") == host
             ],
@@ -170,5 +170,5 @@ class FilterModule:
             "driver_references": driver_references,
             "image_builds": image_builds,
             "in_order": in_order,
-            "proxy_environment": work.proxy_environment,
+            "proxy_environment": deferred("_image_work", "proxy_environment"),
         }

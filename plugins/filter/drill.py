@@ -5,24 +5,13 @@ from __future__ import annotations
 
 import typing as t
 
-from ansible_collections.ecosystem_edge.accelerator.plugins.module_utils import _report_drill
-from ansible_collections.ecosystem_edge.accelerator.plugins.module_utils._drill import outcome
-
-Json = t.Dict[str, t.Any]
-
-
-def drill_faults(definition: Json) -> t.List[str]:
-    return outcome.faults(definition)
-
-
-def drill_report(rows: t.Sequence[Json], title: str, when: str) -> str:
-    return _report_drill.document(rows, title, when)
-
-
-def drill_table(rows: t.Sequence[Json]) -> str:
-    return outcome.table(rows)
+from ansible_collections.ecosystem_edge.accelerator.plugins.plugin_utils._deferred import deferred
 
 
 class FilterModule:
     def filters(self) -> t.Dict[str, t.Callable[..., t.Any]]:
-        return {"drill_faults": drill_faults, "drill_report": drill_report, "drill_table": drill_table}
+        return {
+            "drill_faults": deferred("_drill.outcome", "faults"),
+            "drill_report": deferred("_report_drill", "document"),
+            "drill_table": deferred("_drill.outcome", "table"),
+        }

@@ -56,9 +56,11 @@ _value:
 import typing as t
 
 from ansible.errors import AnsibleFilterError
-from ansible_collections.ecosystem_edge.accelerator.plugins.module_utils import _manifests
+from ansible_collections.ecosystem_edge.accelerator.plugins.plugin_utils._deferred import deferred
 
 Json = t.Dict[str, t.Any]
+
+_render = deferred("_manifests", "render")
 
 
 def manifests(
@@ -67,7 +69,7 @@ def manifests(
     given = [stages] if isinstance(stages, str) else stages
     definition, facts, images = plain(definition), plain(facts), plain(images or {})
     try:
-        return [made for stage in given for made in _manifests.render(stage, definition, facts, images)]
+        return [made for stage in given for made in _render(stage, definition, facts, images)]
     except ValueError as error:
         raise AnsibleFilterError(f"manifests: {error}") from error
 

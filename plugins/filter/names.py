@@ -20,6 +20,8 @@ def names(definition: Json) -> Json:
         "ready_label": _names.ready_label(definition),
         "version_label": _names.version_label(definition),
         "version_ready_label": _names.version_ready_label(definition),
+        "offered": _names.offered(definition),
+        "left_on_nodes": _names.left_on_nodes(definition),
         "consumer": _names.consumer(definition),
         "operator": _names.operator(definition),
     }
@@ -32,6 +34,18 @@ def driver_image(definition: Json) -> str:
 def expected_nodes(definition: Json, facts: Json) -> t.List[str]:
     """Neither driver nor plugin goes on a node that is cordoned, tainted or not ready."""
     return _names.matching(definition, (node for node in facts["nodes"] if node["ready"] and node["schedulable"]))
+
+
+def nodes_short_of_devices(definition: Json, facts: Json) -> t.List[str]:
+    """Of the nodes that are counted on, those whose numbers, when they were read, were not as they should be."""
+    resource, wanted = definition["resource"], definition["devices"]["count"]
+    expected = set(expected_nodes(definition, facts))
+
+    def short(node: Json) -> bool:
+        capacity, allocatable = (_names.count(node[which].get(resource, "0")) for which in ("capacity", "allocatable"))
+        return not capacity == allocatable >= (wanted or 1)
+
+    return [node["name"] for node in facts["nodes"] if node["name"] in expected and short(node)]
 
 
 def version_label_off(definition: Json, nodes: t.Iterable[Json]) -> t.List[Json]:
@@ -47,5 +61,6 @@ class FilterModule:
             "driver_image": driver_image,
             "expected_nodes": expected_nodes,
             "names": names,
+            "nodes_short_of_devices": nodes_short_of_devices,
             "version_label_off": version_label_off,
         }

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import typing as t
 
-from ansible_collections.ecosystem_edge.accelerator.plugins.module_utils._ownership import OURS
+from ansible_collections.ecosystem_edge.accelerator.plugins.module_utils._names import OURS
 
 Json = t.Dict[str, t.Any]
 

@@ -5,15 +5,17 @@ from __future__ import annotations
 
 import typing as t
 
-from ansible_collections.ecosystem_edge.accelerator.plugins.module_utils import _manifests
+from ansible_collections.ecosystem_edge.accelerator.plugins.plugin_utils._deferred import deferred
 
 Json = t.Dict[str, t.Any]
 
+_awaited = deferred("_manifests", "awaited")
+
 
 def awaited(definition: Json, operator: str, facts: Json) -> Json:
-    return _manifests.awaited(definition, facts, operator)
+    return _awaited(definition, facts, operator)
 
 
 class FilterModule:
     def filters(self) -> t.Dict[str, t.Callable[..., t.Any]]:
-        return {"awaited": awaited, "component_label": _manifests.component_label}
+        return {"awaited": awaited, "component_label": deferred("_manifests", "component_label")}

@@ -5,17 +5,19 @@ from __future__ import annotations
 
 import typing as t
 
-from ansible_collections.ecosystem_edge.accelerator.plugins.module_utils import _ownership
+from ansible_collections.ecosystem_edge.accelerator.plugins.plugin_utils._deferred import deferred
 
 
 class FilterModule:
     def filters(self) -> t.Dict[str, t.Callable[..., t.Any]]:
         return {
-            "given_back": _ownership.given_back,
-            "kept_queries": _ownership.kept_queries,
-            "neighbour_queries": _ownership.neighbour_queries,
-            "surplus": _ownership.surplus,
-            "user_queries": _ownership.user_queries,
-            "users": _ownership.users,
-            "widest": _ownership.widest,
+            name: deferred("_ownership", name)
+            for name in (
+                "given_back",
+                "neighbour_queries",
+                "surplus",
+                "user_queries",
+                "users",
+                "widest",
+            )
         }

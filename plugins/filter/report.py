@@ -5,13 +5,9 @@ from __future__ import annotations
 
 import typing as t
 
-from ansible_collections.ecosystem_edge.accelerator.plugins.module_utils import _report
-
-
-def health_report(health: t.Dict[str, t.Any], explained: t.Dict[str, t.Any], title: str, when: str) -> str:
-    return _report.document(health, explained, title, when)
+from ansible_collections.ecosystem_edge.accelerator.plugins.plugin_utils._deferred import deferred
 
 
 class FilterModule:
     def filters(self) -> t.Dict[str, t.Callable[..., t.Any]]:
-        return {"health_report": health_report}
+        return {"health_report": deferred("_report", "document")}

@@ -13,6 +13,7 @@ import math
 import threading
 import time
 import typing as t
+from contextlib import closing
 from urllib.parse import urlencode
 
 from ansible.module_utils.basic import AnsibleModule
@@ -72,17 +73,13 @@ class Api:
         return self._json("GET", path, query, accept=accept, read_timeout=read_timeout)
 
     def text(self, path: str, read_timeout: float = READ_TIMEOUT, **query: t.Any) -> str:
-        """An answer that is no JSON, such as a page of metrics."""
+        """An answer that is no JSON, such as a log or a page of metrics."""
         return _read(self._patiently("GET", path, query, accept="*/*", read_timeout=read_timeout), self.server)
 
     def lines(self, path: str, seconds: float, **query: t.Any) -> Iterator[str]:
         """The lines of a log as they come, until it ends or nothing comes for so long."""
-        response = self._send("GET", path, query, accept="*/*", read_timeout=seconds)
-        try:
-            for line in _lines(response, self.server):
-                yield line.decode(errors="replace")
-        finally:
-            response.close()
+        with closing(self._send("GET", path, query, accept="*/*", read_timeout=seconds)) as response:
+            yield from (line.decode(errors="replace") for line in _lines(response, self.server))
 
     def post(self, path: str, body: Json) -> Json:
         return self._json("POST", path, {}, body=body)
@@ -173,7 +170,7 @@ class Api:
         response = self._patiently(method, path, query, **options)
         try:
             return json.loads(_read(response, self.server))
-        except ValueError:
+        except (ValueError, RecursionError):  # the second from what a pod behind the proxy nested without end
             raise ClusterError(
                 f"{self.server}{path} did not answer with JSON: expected a Kubernetes API server there; "
                 f"next: curl -k {self.server}/version"
@@ -260,6 +257,13 @@ def _lines(response: t.Any, server: str) -> Iterator[bytes]:
         raise unreachable(server, error) from error
 
 
+def brief(query: Json, item: Json) -> Json:
+    """As much of what a query found as it takes to tell whose it is, and to delete it."""
+    metadata = {key: item["metadata"][key] for key in ("name", "namespace") if item["metadata"].get(key)}
+    metadata["labels"] = item["metadata"].get("labels") or {}
+    return {"apiVersion": query["api_version"], "kind": query["kind"], "metadata": metadata}
+
+
 def cluster_module(argument_spec: Json, **kwargs: t.Any) -> AnsibleK8SModule:
     """An Ansible module with kubernetes.core's authentication options."""
     return AnsibleK8SModule(
@@ -268,6 +272,15 @@ def cluster_module(argument_spec: Json, **kwargs: t.Any) -> AnsibleK8SModule:
         supports_check_mode=True,
         **kwargs,
     )
+
+
+def run_module(run: t.Callable[[t.Any], None], argument_spec: Json, **kwargs: t.Any) -> None:
+    """The whole of a module that talks to a cluster: what goes wrong there is its message, and no traceback."""
+    module = cluster_module(argument_spec, **kwargs)
+    try:
+        run(module)
+    except ClusterError as error:
+        module.fail_json(msg=str(error))
 
 
 def connect(module: AnsibleK8SModule) -> Api:
@@ -303,4 +316,5 @@ __all__ = (
     "cluster_module",
     "connect",
     "pause",
+    "run_module",
 )

@@ -147,6 +147,14 @@ def _of_builds(definition: Json, facts: Json) -> t.List[Need]:
     return found
 
 
+def kept(definition: Json, facts: Json, removal: bool) -> t.List[Json]:
+    """How to find what playbooks wrote in the stages in which the roles look for what is no longer wanted."""
+    groups = () if removal else PRUNED[definition["managed_by"]]
+    builds = removal or definition["driver"]["build"]["strategy"] == "buildconfig"
+    stages = [*(("driver_build",) if builds else ()), *(stage for group in groups for stage in group)]
+    return kept_queries(definition, facts, stages)
+
+
 def group_of(api_version: str) -> str:
     return api_version.rpartition("/")[0]
 
@@ -248,6 +256,7 @@ __all__ = (
     "everything_review",
     "grants",
     "group_of",
+    "kept",
     "needs",
     "plural",
     "rules_review",

@@ -7,7 +7,13 @@ import typing as t
 
 from ansible_collections.ecosystem_edge.accelerator.plugins.module_utils import _facts as facts
 from ansible_collections.ecosystem_edge.accelerator.plugins.module_utils import _facts_permissions as permissions
-from ansible_collections.ecosystem_edge.accelerator.plugins.module_utils._cluster import METADATA, Api, Json, Refused
+from ansible_collections.ecosystem_edge.accelerator.plugins.module_utils._cluster import (
+    METADATA,
+    Api,
+    Json,
+    Refused,
+    brief,
+)
 from ansible_collections.ecosystem_edge.accelerator.plugins.module_utils._facts_removal import removal_needs
 from ansible_collections.ecosystem_edge.accelerator.plugins.module_utils._manifests import operators_of_ours
 
@@ -80,6 +86,19 @@ class Reader:
                 "definitions": [item["metadata"]["name"] for item in definitions],
             }
         return made
+
+    def written(self, definition: Json, found: Json, removal: bool) -> t.List[Json]:
+        """What playbooks wrote for this accelerator, as far as a role looks for what is no longer wanted of it."""
+        return [
+            brief(query, item)
+            for query in permissions.kept(definition, found, removal)
+            for item in self.items(
+                (query["api_version"], query["kind"]),
+                query["namespace"],
+                labelSelector=",".join(query["label_selectors"]),
+                accept=METADATA,
+            )
+        ]
 
 
 def denied(api: Api, definition: Json, found: Json, removal: bool = False) -> t.List[permissions.Need]:

@@ -20,9 +20,9 @@ from ansible_collections.ecosystem_edge.accelerator.plugins.module_utils._facts_
     to_read,
 )
 from ansible_collections.ecosystem_edge.accelerator.plugins.module_utils._manifests import render
+from ansible_collections.ecosystem_edge.accelerator.plugins.module_utils._names import OURS
 from ansible_collections.ecosystem_edge.accelerator.plugins.module_utils._ownership import (
     IMAGES,
-    OURS,
     PARTS,
     kept_queries,
     neighbour_queries,

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import typing as t
 
-from ansible_collections.ecosystem_edge.accelerator.plugins.module_utils import _names, _table
 from ansible_collections.ecosystem_edge.accelerator.plugins.module_utils import _safe as safe
+from ansible_collections.ecosystem_edge.accelerator.plugins.module_utils import _table
 from ansible_collections.ecosystem_edge.accelerator.plugins.module_utils._facts import schedulable
 
 Json = t.Dict[str, t.Any]
@@ -45,6 +45,7 @@ class Report(t.NamedTuple):
     registered: bool
     devices: t.List[Json]
     error: str = ""
+    replicas: int = 1  # so often the kubelet counts each device, since so many pods may share it
 
 
 class Verdict(t.NamedTuple):
@@ -54,7 +55,7 @@ class Verdict(t.NamedTuple):
 
 def quantity(node: Json, which: str, resource: str) -> int:
     """A count of devices from a node's status; absent is 0."""
-    return _names.count((node["status"].get(which) or {}).get(resource, "0"))
+    return safe.whole(node, "status", which, resource) or 0
 
 
 def node_ready(node: Json) -> bool:
@@ -171,8 +172,8 @@ def _counted(capacity: int, allocatable: int, report: t.Optional[Report], rules:
         reasons.append(f"{rules.expected - capacity} of {rules.expected} devices missing")
     if allocatable < capacity:
         reasons.append(f"{capacity - allocatable} of {capacity} unhealthy")
-    elif report and len(healthy(report)) < allocatable:
-        reasons.append(f"{allocatable - len(healthy(report))} turned unhealthy, the node's numbers will follow")
+    elif report and _offered(report) < allocatable:
+        reasons.append(f"{allocatable - _offered(report)} turned unhealthy, the node's numbers will follow")
     reasons += [told(device) for device in (unhealthy(report) if report else [])]
     if reasons:
         return Verdict("unhealthy" if allocatable == 0 else "degraded", ", ".join(reasons))
@@ -181,22 +182,25 @@ def _counted(capacity: int, allocatable: int, report: t.Optional[Report], rules:
     return Verdict("ok", "")
 
 
-def _well(device: Json) -> bool:
-    return device["health"] == "Healthy"
-
-
 def healthy(report: Report) -> t.List[Json]:
-    return [device for device in report.devices if _well(device)]
+    return [device for device in report.devices if device["health"] == "Healthy"]
+
+
+def _offered(report: Report) -> int:
+    """As the kubelet counts."""
+    return len(healthy(report)) * report.replicas
 
 
 def unhealthy(report: Report) -> t.List[Json]:
-    return [device for device in report.devices if not _well(device)]
+    return [device for device in report.devices if device["health"] != "Healthy"]
 
 
 def told(device: Json) -> str:
-    """What a plugin says of a device: the reason, and what it saw."""
+    """What a plugin says of a device: the reason, what it saw, and who has the device, where the kubelet says that."""
     evidence = safe.text(device, "evidence")
-    return f"{device['id']}: {device.get('reason') or device['health']}" + (f" ({evidence})" if evidence else "")
+    users = [f"{safe.text(one, 'namespace')}/{safe.text(one, 'name')}" for one in safe.mappings(device, "pods")]
+    reason = f"{device['id']}: {device.get('reason') or device['health']}"
+    return reason + (f" ({evidence})" if evidence else "") + (f", used by {', '.join(users[:3])}" if users else "")
 
 
 def report_of(answer: t.Any, plugin: str) -> Report:
@@ -206,7 +210,7 @@ def report_of(answer: t.Any, plugin: str) -> Report:
     whole = isinstance(safe.at(answer, "devices"), list) and len(devices) == len(answer["devices"])
     if not (said and whole and isinstance(safe.at(answer, "registered"), bool)):
         return Report(False, [], f"{plugin} did not answer /devices with a list of them")
-    return Report(answer["registered"], devices)
+    return Report(answer["registered"], devices, replicas=max(1, safe.whole(answer, "replicas") or 1))
 
 
 def entry(
@@ -220,7 +224,7 @@ def entry(
         "expected": rules.expected,
         "advertised": quantity(node, "capacity", rules.resource),
         "allocatable": quantity(node, "allocatable", rules.resource),
-        "healthy": len(healthy(report)) if report and not report.error else None,
+        "healthy": _offered(report) if report and not report.error else None,
         "verdict": verdict.verdict,
         "reason": verdict.reason,
         "evidence": {

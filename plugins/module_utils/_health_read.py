@@ -101,7 +101,8 @@ class Reader:
 
 
 def _is_asked(probe: str, entry: Json) -> bool:
-    return probe == "all" or (probe == "suspect" and entry["verdict"] != "ok")
+    """Of a node that is not ready no pod answers: whoever asks there waits for nothing."""
+    return probe == "all" or (probe == "suspect" and entry["verdict"] not in ("ok", "node_not_ready"))
 
 
 def wait(reader: Reader, probe: str, timeout: float) -> t.Tuple[t.List[Json], float]:
@@ -127,4 +128,4 @@ def wait(reader: Reader, probe: str, timeout: float) -> t.Tuple[t.List[Json], fl
             pause(1)
 
 
-__all__ = ("Reader", "wait")
+__all__ = ("Reader", "selector", "wait")

@@ -5,11 +5,13 @@ from __future__ import annotations
 
 import re
 import typing as t
+from decimal import Decimal
 
 Json = t.Dict[str, t.Any]
 
-PLAYBOOK = "accelerator-playbook"
-OPERATOR = "accelerator-operator"
+OURS = "accelerator-"  # the value of app.kubernetes.io/managed-by starts so on what this collection made
+PLAYBOOK = f"{OURS}playbook"
+OPERATOR = f"{OURS}operator"
 
 LABEL_NAME = "app.kubernetes.io/name"
 LABEL_INSTANCE = "app.kubernetes.io/instance"
@@ -23,7 +25,10 @@ NFD_PACKAGE, NFD = "nfd", "openshift-nfd"
 KMM_PACKAGE, KMM = "kernel-module-management", "openshift-kmm"
 
 KERNEL = "${KERNEL_FULL_VERSION}"
-_SUFFIXES = {"k": 10**3, "M": 10**6, "G": 10**9}
+_TENS = {letter: Decimal(10) ** (3 * power) for power, letter in enumerate("num kMGTPE", -3)}
+_SUFFIXES = {**_TENS, "": Decimal(1), **{f"{letter}i": Decimal(1024) ** n for n, letter in enumerate("KMGTPE", 1)}}
+_QUANTITY = re.compile(r"([+-]?(?:\d+\.?\d*|\.\d+))(?:[eE]([+-]?\d{1,2})|([numkMGTPE]|[KMGTPE]i|))", re.ASCII)
+KUBELET_PLUGINS, KUBELET_PODS = "/var/lib/kubelet/device-plugins", "/var/lib/kubelet/pod-resources"
 METRICS_PORT = "metrics"
 DEVICE_PLUGIN_PORT = 9400
 OPERATOR_PORT = 8080
@@ -154,9 +159,33 @@ def mirrored(reference: str, mirrors: t.Mapping[str, str]) -> str:
 
 
 def count(quantity: t.Any) -> int:
-    """A whole number of things as Kubernetes writes it: 1000 devices are "1k"."""
-    text = str(quantity)
-    return int(text[:-1]) * _SUFFIXES[text[-1]] if text[-1:] in _SUFFIXES else int(text)
+    """A whole number of things as Kubernetes writes it: 1000 devices are "1k".
+
+    A kubelet writes few of the forms; whoever edits a Node's status by hand may write any.
+    """
+    match = _QUANTITY.fullmatch(str(quantity))
+    if not match:
+        raise ValueError(f"no quantity: {quantity!r}")
+    number, exponent, suffix = match.groups()
+    return int(Decimal(number) * Decimal(10) ** int(exponent or 0) * _SUFFIXES[suffix or ""])
+
+
+def offered(definition: Json) -> t.Optional[int]:
+    """How many of the resource a node should offer: every device as often as it is shared. None: at least one."""
+    number = definition["devices"]["count"]
+    return number and number * definition["device_plugin"]["replicas"]
+
+
+def state_file(definition: Json) -> str:
+    """In the one folder of the node's disk that the plugin may write anyway; a kubelet removes only sockets there."""
+    return f"{KUBELET_PLUGINS}/{definition['resource'].replace('/', '_')}.state.json"
+
+
+def left_on_nodes(definition: Json) -> t.List[str]:
+    """Files that no teardown removes, since nothing of ours runs on a node by then."""
+    plugin = definition["device_plugin"]
+    spec = f"{plugin['cdi_dir']}/{definition['resource'].replace('/', '_')}.json"
+    return [*([state_file(definition)] if plugin["remember"] else []), *([spec] if plugin["cdi_dir"] else [])]
 
 
 def env_prefix(definition: Json) -> str:

@@ -15,7 +15,6 @@ from ansible_collections.ecosystem_edge.accelerator.plugins.module_utils._manife
 Json = t.Dict[str, t.Any]
 Key = t.Tuple[str, str, str, str]
 
-OURS = "accelerator-"  # the value of app.kubernetes.io/managed-by starts so on what this collection made
 
 # Whoever has one of these needs the operator. What is not served is not there.
 USER_KINDS = {
@@ -93,14 +92,21 @@ def kept_queries(definition: Json, facts: Json, stages: t.Sequence[str]) -> t.Li
 def surplus(
     found: t.Iterable[Json], definition: Json, facts: Json, stages: t.Sequence[str], wanted: t.Iterable[Json]
 ) -> t.List[Json]:
-    """What of the found is no longer wanted, in the order in which it is made; what is made no more, last."""
-    order = [_form(item) for item in _widest_objects(definition, facts, stages)]
+    """What of the found is no longer wanted, in the order in which it is made; what is made no more, last.
+
+    found: of these stages, and perhaps of others, which are left alone.
+    """
+    objects = _widest_objects(definition, facts, stages)
+    order, components = [_form(item) for item in objects], {label(item, names.LABEL_COMPONENT) for item in objects}
     keys = {key(item) for item in wanted}
 
     def place(item: Json) -> int:
         return order.index(_form(item)) if _form(item) in order else len(order)
 
-    return sorted((item for item in found if key(item) not in keys), key=place)
+    return sorted(
+        (item for item in found if label(item, names.LABEL_COMPONENT) in components and key(item) not in keys),
+        key=place,
+    )
 
 
 def _form(item: Json) -> t.Tuple[str, t.Optional[str]]:
@@ -121,14 +127,13 @@ def neighbour_queries(definition: Json, facts: Json) -> t.List[Json]:
 
 def given_back(definition: Json, facts: Json, neighbours: t.Iterable[Json]) -> t.List[Json]:
     """The namespace that was there before us as it was, unless an accelerator in it still needs what we wrote there."""
-    if any((label(item, names.LABEL_MANAGED_BY) or "").startswith(OURS) for item in neighbours):
+    if any((label(item, names.LABEL_MANAGED_BY) or "").startswith(names.OURS) for item in neighbours):
         return []
     return released(definition, facts)
 
 
 __all__ = (
     "IMAGES",
-    "OURS",
     "given_back",
     "kept_queries",
     "key",

@@ -140,8 +140,8 @@ import typing as t
 
 from ansible_collections.ecosystem_edge.accelerator.plugins.module_utils._cluster import (
     ClusterError,
-    cluster_module,
     connect,
+    run_module,
 )
 from ansible_collections.ecosystem_edge.accelerator.plugins.module_utils._drill.outcome import faults
 from ansible_collections.ecosystem_edge.accelerator.plugins.module_utils._drill_run import Drill
@@ -158,7 +158,7 @@ def argument_spec() -> Json:
     }
 
 
-def run(drill: Drill, fault: t.Optional[str], state: str, check: bool) -> Json:
+def held(drill: Drill, fault: t.Optional[str], state: str, check: bool) -> Json:
     if state == "absent":
         return {"changed": drill.restore(check), "drill": None}
     known = faults(drill.definition)
@@ -174,16 +174,14 @@ def run(drill: Drill, fault: t.Optional[str], state: str, check: bool) -> Json:
     return {"changed": True, "drill": drill.hold(fault)}
 
 
-def main() -> None:
-    module = cluster_module(argument_spec(), required_if=[("state", "held", ("fault",))])
-    params = module.params
-    try:
-        api = connect(module)
-        drill = Drill(api, params["definition"], params["node"])
-        result = run(drill, params["fault"], params["state"], module.check_mode)
-    except ClusterError as error:
-        module.fail_json(msg=str(error))
+def run(module: t.Any) -> None:
+    params, api = module.params, connect(module)
+    result = held(Drill(api, params["definition"], params["node"]), params["fault"], params["state"], module.check_mode)
     module.exit_json(requests=api.requests, **result)
+
+
+def main() -> None:
+    run_module(run, argument_spec(), required_if=[("state", "held", ("fault",))])
 
 
 if __name__ == "__main__":

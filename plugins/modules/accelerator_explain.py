@@ -127,11 +127,7 @@ requests:
 
 import typing as t
 
-from ansible_collections.ecosystem_edge.accelerator.plugins.module_utils._cluster import (
-    ClusterError,
-    cluster_module,
-    connect,
-)
+from ansible_collections.ecosystem_edge.accelerator.plugins.module_utils._cluster import connect, run_module
 from ansible_collections.ecosystem_edge.accelerator.plugins.module_utils._explain import table
 from ansible_collections.ecosystem_edge.accelerator.plugins.module_utils._explain_read import read
 
@@ -150,11 +146,7 @@ def run(module: t.Any) -> None:
 
 
 def main() -> None:
-    module = cluster_module({"definition": {"type": "dict", "required": True}, "pod": {"type": "str"}})
-    try:
-        run(module)
-    except ClusterError as error:
-        module.fail_json(msg=str(error))
+    run_module(run, {"definition": {"type": "dict", "required": True}, "pod": {"type": "str"}})
 
 
 if __name__ == "__main__":

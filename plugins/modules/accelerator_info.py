@@ -46,6 +46,13 @@ options:
     type: str
     choices: [install, removal]
     default: install
+  written:
+    description:
+      - Whether to read, too, what playbooks wrote for this accelerator, of which something may no longer be wanted.
+      - Needs O(definition).
+    type: bool
+    default: false
+    version_added: 0.2.0
   allow_no_nodes:
     description:
       - Whether it is fine that no node is a candidate. Otherwise it is an error.
@@ -149,6 +156,16 @@ ansible_facts:
           description: "C(labels) and C(annotations) of the accelerator's namespace; null when it is not there."
           type: dict
           returned: success
+        written:
+          description:
+            - "What playbooks wrote for this accelerator: apiVersion, kind, metadata (name, namespace, labels). With
+              O(purpose=install) what the stages of O(definition) may have made that it no longer wants, with
+              V(removal) what builds drivers in the cluster."
+            - Null when O(written) is off.
+          type: list
+          elements: dict
+          returned: success
+          version_added: 0.2.0
         denied:
           description: What the play needs and may not do; null when O(check_permissions) is off, else empty.
           type: list
@@ -171,8 +188,8 @@ from ansible_collections.ecosystem_edge.accelerator.plugins.module_utils import 
 from ansible_collections.ecosystem_edge.accelerator.plugins.module_utils import _facts_permissions as permissions
 from ansible_collections.ecosystem_edge.accelerator.plugins.module_utils._cluster import (
     ClusterError,
-    cluster_module,
     connect,
+    run_module,
 )
 from ansible_collections.ecosystem_edge.accelerator.plugins.module_utils._facts_read import Reader, denied
 from ansible_collections.ecosystem_edge.accelerator.plugins.module_utils._manifests import obstacles
@@ -187,6 +204,7 @@ def argument_spec() -> Json:
         "namespace": {"type": "str"},
         "check_permissions": {"type": "bool", "default": False},
         "purpose": {"choices": ["install", "removal"], "default": "install"},
+        "written": {"type": "bool", "default": False},
         "allow_no_nodes": {"type": "bool", "default": False},
     }
 
@@ -200,11 +218,11 @@ def run(module: t.Any) -> None:
     reader = Reader(api, lenient=params["check_permissions"])
     nodes = reader.items(facts.NODE_API)
     candidates = facts.candidates(nodes, labels)
-    result = {**reader.facts(candidates, definition.get("namespace")), "denied": None}
+    result = {**reader.facts(candidates, definition.get("namespace")), "written": None, "denied": None}
     if params["definition"]:
         result.update(reader.operators(definition, result))
+    removal = params["purpose"] == "removal"
     if params["check_permissions"]:
-        removal = params["purpose"] == "removal"
         lacking = denied(api, definition, result, removal)
         if lacking:
             text = permissions.denied_message(api.server, lacking)
@@ -213,17 +231,16 @@ def run(module: t.Any) -> None:
         objections = [] if removal else obstacles(definition, result)
         if objections:
             raise ClusterError("; ".join(objections))
+    if params["written"]:
+        result["written"] = reader.written(definition, result, removal)
     if not candidates and not params["allow_no_nodes"]:
         raise ClusterError(facts.no_candidates(api.server, labels, nodes))
     module.exit_json(changed=False, ansible_facts={"accelerator_facts": result}, requests=api.requests)
 
 
 def main() -> None:
-    module = cluster_module(argument_spec(), required_if=[("check_permissions", True, ("definition",))])
-    try:
-        run(module)
-    except ClusterError as error:
-        module.fail_json(msg=str(error))
+    needs = [("check_permissions", True, ("definition",)), ("written", True, ("definition",))]
+    run_module(run, argument_spec(), required_if=needs)
 
 
 if __name__ == "__main__":

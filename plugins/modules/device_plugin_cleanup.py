@@ -109,9 +109,8 @@ from ansible_collections.ecosystem_edge.accelerator.plugins.module_utils import 
 from ansible_collections.ecosystem_edge.accelerator.plugins.module_utils import _leftovers as leftovers
 from ansible_collections.ecosystem_edge.accelerator.plugins.module_utils._cluster import (
     Api,
-    ClusterError,
-    cluster_module,
     connect,
+    run_module,
 )
 from ansible_collections.ecosystem_edge.accelerator.plugins.module_utils._health_read import selector
 
@@ -161,14 +160,14 @@ def clean(api: Api, params: Json, check: bool) -> Json:
     }
 
 
-def main() -> None:
-    module = cluster_module(argument_spec())
-    try:
-        api = connect(module)
-        result = clean(api, module.params, module.check_mode)
-    except ClusterError as error:
-        module.fail_json(msg=str(error))
+def run(module: t.Any) -> None:
+    api = connect(module)
+    result = clean(api, module.params, module.check_mode)
     module.exit_json(requests=api.requests, **result)
+
+
+def main() -> None:
+    run_module(run, argument_spec())
 
 
 if __name__ == "__main__":

@@ -34,7 +34,8 @@ options:
     type: dict
     required: true
   expected:
-    description: How many devices each node should have. Without it, at least one.
+    description:
+      - How many devices each node should offer, each as often as pods may share it. Without it, at least one.
     type: int
   expected_nodes:
     description:
@@ -57,11 +58,23 @@ options:
   probe:
     description:
       - Which device plugins are asked for their devices, through the API server's pod proxy.
-      - V(suspect) asks those of nodes whose numbers are not as they should be.
+      - V(suspect) asks those of nodes that are ready and whose numbers are not as they should be.
+      - Eight are asked at a time, each for 15 seconds at most and all together for two minutes; the verdict on nodes
+        whose plugin there was no time for rests on their numbers.
       - With V(suspect) and V(none) pods, too, are looked up on such nodes only, unless O(wait) is set.
     type: str
     choices: [all, suspect, none]
     default: suspect
+  consumer_labels:
+    description:
+      - Labels of pods that use the devices. The last lines that one of them wrote are returned as RV(consumer).
+    type: dict
+    version_added: 0.2.0
+  consumer_lines:
+    description: How many lines these are.
+    type: int
+    default: 5
+    version_added: 0.2.0
   wait:
     description: Whether to wait until every node is well, and to fail otherwise.
     type: bool
@@ -153,7 +166,9 @@ ansible_facts:
               type: int
               returned: success
             healthy:
-              description: How many devices the plugin calls healthy, or null when it was not asked.
+              description:
+                - How many devices the plugin calls healthy, each as often as pods may share it, or null when it was not
+                  asked.
               type: int
               returned: success
             verdict:
@@ -180,7 +195,8 @@ ansible_facts:
               returned: success
             devices:
               description:
-                - "The devices as the plugin sees them: id, path, health, reason, since. Empty when it was not asked."
+                - "The devices as the plugin sees them: id, path, health, reason, since, and pods where the kubelet says
+                  who has them. Empty when it was not asked."
               type: list
               elements: dict
               returned: success
@@ -209,6 +225,14 @@ summary:
   sample: |-
     NODE      EXPECTED  ADVERTISED  ALLOCATABLE  HEALTHY  VERDICT  REASON
     worker-1         5           5            5        5  ok
+consumer:
+  description:
+    - "The first running pod with O(consumer_labels): C(pod), its name, C(lines), what it wrote last, and C(reason), why
+      there are no lines."
+  returned: with O(consumer_labels)
+  type: dict
+  sample: {"pod": "ptemplate-consumer-5d9c", "lines": ["ptemplate-0: read back 25 B, verified"], "reason": ""}
+  version_added: 0.2.0
 skipped_wait:
   description: Whether not all was well and nothing was waited for, because of check mode.
   returned: success
@@ -226,12 +250,13 @@ requests:
 import typing as t
 
 from ansible_collections.ecosystem_edge.accelerator.plugins.module_utils import _health as health
-from ansible_collections.ecosystem_edge.accelerator.plugins.module_utils._cluster import (
-    ClusterError,
-    cluster_module,
-    connect,
+from ansible_collections.ecosystem_edge.accelerator.plugins.module_utils._cluster import connect, run_module
+from ansible_collections.ecosystem_edge.accelerator.plugins.module_utils._health_read import (
+    Reader,
+    selector,
+    wait,
 )
-from ansible_collections.ecosystem_edge.accelerator.plugins.module_utils._health_read import Reader, wait
+from ansible_collections.ecosystem_edge.accelerator.plugins.module_utils._pod_lines import last_lines
 
 Json = t.Dict[str, t.Any]
 
@@ -247,6 +272,8 @@ def argument_spec() -> Json:
         "port": {"type": "int", "default": 9400},
         "ready_label": {"type": "str"},
         "probe": {"type": "str", "choices": ["all", "suspect", "none"], "default": "suspect"},
+        "consumer_labels": {"type": "dict"},
+        "consumer_lines": {"type": "int", "default": 5},
         "wait": {"type": "bool", "default": False},
         "timeout": {"type": "int", "default": 600},
     }
@@ -272,8 +299,11 @@ def run(module: t.Any) -> None:
         },
         "summary": health.table(entries) + health.leftovers(stale, rejected, reader.rules.resource),
         "elapsed": round(elapsed, 2),
-        "requests": reader.api.requests,
     }
+    if params["consumer_labels"]:
+        labels = selector(params["consumer_labels"])
+        result["consumer"] = last_lines(reader.api, params["namespace"], labels, params["consumer_lines"])
+    result["requests"] = reader.api.requests
     if params["wait"] and not module.check_mode and not fine:
         text = health.failure(entries, reader.rules, reader.expected_nodes, reader.selector, elapsed)
         module.fail_json(msg=text, **result)
@@ -281,11 +311,7 @@ def run(module: t.Any) -> None:
 
 
 def main() -> None:
-    module = cluster_module(argument_spec())
-    try:
-        run(module)
-    except ClusterError as error:
-        module.fail_json(msg=str(error))
+    run_module(run, argument_spec())
 
 
 if __name__ == "__main__":

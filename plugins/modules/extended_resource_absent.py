@@ -62,11 +62,7 @@ requests:
 import typing as t
 
 from ansible_collections.ecosystem_edge.accelerator.plugins.module_utils import _leftovers as leftovers
-from ansible_collections.ecosystem_edge.accelerator.plugins.module_utils._cluster import (
-    ClusterError,
-    cluster_module,
-    connect,
-)
+from ansible_collections.ecosystem_edge.accelerator.plugins.module_utils._cluster import connect, run_module
 
 
 def run(module: t.Any) -> None:
@@ -79,11 +75,7 @@ def run(module: t.Any) -> None:
 
 
 def main() -> None:
-    module = cluster_module({"resource": {"type": "str", "required": True}, "timeout": {"type": "int", "default": 600}})
-    try:
-        run(module)
-    except ClusterError as error:
-        module.fail_json(msg=str(error))
+    run_module(run, {"resource": {"type": "str", "required": True}, "timeout": {"type": "int", "default": 600}})
 
 
 if __name__ == "__main__":

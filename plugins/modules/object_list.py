@@ -70,10 +70,10 @@ import typing as t
 from ansible_collections.ecosystem_edge.accelerator.plugins.module_utils._cluster import (
     METADATA,
     Api,
-    ClusterError,
     Resource,
-    cluster_module,
+    brief,
     connect,
+    run_module,
 )
 
 Json = t.Dict[str, t.Any]
@@ -87,13 +87,6 @@ def argument_spec() -> Json:
         "label_selectors": {"type": "list", "elements": "str", "default": []},
     }
     return {"queries": {"type": "list", "elements": "dict", "required": True, "options": query}}
-
-
-def brief(query: Json, item: Json) -> Json:
-    """As much as it takes to tell whose it is, and to delete it."""
-    metadata = {key: item["metadata"][key] for key in ("name", "namespace") if item["metadata"].get(key)}
-    metadata["labels"] = item["metadata"].get("labels") or {}
-    return {"apiVersion": query["api_version"], "kind": query["kind"], "metadata": metadata}
 
 
 def objects(api: Api, queries: t.Iterable[Json]) -> t.List[Json]:
@@ -111,14 +104,14 @@ def objects(api: Api, queries: t.Iterable[Json]) -> t.List[Json]:
     return found
 
 
-def main() -> None:
-    module = cluster_module(argument_spec())
-    try:
-        api = connect(module)
-        found = objects(api, module.params["queries"])
-    except ClusterError as error:
-        module.fail_json(msg=str(error))
+def run(module: t.Any) -> None:
+    api = connect(module)
+    found = objects(api, module.params["queries"])
     module.exit_json(changed=False, objects=found, requests=api.requests)
+
+
+def main() -> None:
+    run_module(run, argument_spec())
 
 
 if __name__ == "__main__":

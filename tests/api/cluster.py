@@ -1,13 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the API tests share and that is no fixture: an API server, a fake kubelet, waiting."""
+"""What the API tests share and that is no fixture: an API server, modules on it, a fake kubelet, waiting."""
 
 from __future__ import annotations
 
+import json
+import os
 import select
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +40,31 @@ def api_server(folder: Path) -> Iterator[Kube]:
     finally:
         process.terminate()
         process.wait(120)
+
+
+@dataclass
+class Modules:
+    """Runs the collection's modules on an API server, as Ansible runs them."""
+
+    kubeconfig: Path
+    python: str = field(default=sys.executable, kw_only=True)  # that the module is started with
+
+    def run(self, module: str, *, check: bool = False, **options: Any) -> dict[str, Any]:
+        """The module's result, which has `failed` when it failed."""
+        argv = [str(Path(sys.executable).with_name("ansible")), "localhost", "-i", "localhost,", "-c", "local"]
+        argv += ["-e", f"ansible_python_interpreter={self.python}", *(["--check"] if check else [])]
+        argv += ["-m", f"ecosystem_edge.accelerator.{module}", "-a", json.dumps(options)]
+        environment = {
+            **{key: value for key, value in os.environ.items() if not key.startswith(("K8S_AUTH_", "KUBECONFIG"))},
+            "K8S_AUTH_KUBECONFIG": str(self.kubeconfig),
+            "ANSIBLE_COLLECTIONS_PATH": str(ROOT / ".ansible" / "collections"),
+            "ANSIBLE_LOAD_CALLBACK_PLUGINS": "1",
+            "ANSIBLE_STDOUT_CALLBACK": "ansible.posix.json",
+        }
+        done = subprocess.run(argv, env=environment, capture_output=True, text=True, timeout=600, cwd=ROOT)
+        assert done.stdout.startswith("{"), done.stdout + done.stderr
+        result: dict[str, Any] = json.loads(done.stdout)["plays"][0]["tasks"][0]["hosts"]["localhost"]
+        return result
 
 
 def report(kube: Kube, boot: str) -> None:

@@ -13,14 +13,17 @@ import yaml
 
 ROOT = Path(__file__).resolve().parents[2]
 GENUINE = ROOT.parent / "shared" / "crds"
-# The lab's packages, and the collection under its own name from the link that `make setup` puts there.
-sys.path[:0] = [str(ROOT / "lab"), str(ROOT / ".ansible" / "collections")]
+# What tests share, the lab's packages, and the collection under its own name, by the link that `make setup` makes.
+sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "lab"), str(ROOT / ".ansible" / "collections")]
 
 from cluster import FakeKubelet, api_server, report  # noqa: E402
+from measured import pytest_terminal_summary, say  # noqa: E402
 from plays import Roles  # noqa: E402
 from scene import Scene  # noqa: E402
 from stand_ins.controller import Controller, install_definitions  # noqa: E402
 from stand_ins.kube import NAMESPACES, NODES, Kube, Object  # noqa: E402
+
+__all__ = ("pytest_terminal_summary", "say")
 
 
 @pytest.fixture(scope="session")

@@ -50,7 +50,7 @@ class Roles:
     kubeconfig: Path
     folder: Path
     user: str = ""  # whom the administrator of kubeconfig impersonates
-    purpose: str = "install"
+    purpose: str = ""  # as of common_purpose; without it, removal where a part is a teardown
 
     def play(
         self, definition: Object, *parts: str, check: bool = False, permissions: bool = False, **variables: Any
@@ -74,7 +74,9 @@ class Roles:
     def _run(
         self, definition: Object, parts: tuple[str, ...], check: bool, permissions: bool, variables: Object
     ) -> subprocess.CompletedProcess[str]:
-        read: Object = {"common_check_permissions": permissions, "common_purpose": self.purpose}
+        removal = any(part.endswith("/teardown") for part in parts)
+        purpose = self.purpose or ("removal" if removal else "install")
+        read: Object = {"common_check_permissions": permissions, "common_purpose": purpose}
         read["common_allow_no_nodes"] = True
         tasks: list[Object] = [self._role("common/main", **read)]
         tasks += [self._role(part) for part in parts]

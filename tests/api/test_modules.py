@@ -3,26 +3,20 @@
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import pytest
 from ansible_collections.ecosystem_edge.accelerator.plugins.module_utils import _definition, _health_read, _wait
 from ansible_collections.ecosystem_edge.accelerator.plugins.module_utils._cluster import Api
-from cluster import api_server, report
+from cluster import Modules, api_server, report
 from kubernetes.config import new_client_from_config
 from stand_ins.controller import install_definitions
 from stand_ins.kube import CONFIG_MAPS, NODES, PODS, Kube, Object, Resource
 
-ROOT = Path(__file__).resolve().parents[2]
 CLUSTER_ROLES = Resource("rbac.authorization.k8s.io/v1", "clusterroles", "ClusterRole")
 BINDINGS = Resource("rbac.authorization.k8s.io/v1", "clusterrolebindings", "ClusterRoleBinding")
 SELECTOR = {"accelerator": "present"}
@@ -45,35 +39,17 @@ SHORT, LONG = 10, 300
 
 
 @dataclass
-class Cluster:
+class Cluster(Modules):
     """An API server of this file's own, so that no CRD is there before a test wants it."""
 
     kube: Kube
-    kubeconfig: Path
-
-    def run(self, module: str, *, check: bool = False, **options: Any) -> dict[str, Any]:
-        """The module's result, which has `failed` when it failed."""
-        argv = [str(Path(sys.executable).with_name("ansible")), "localhost", "-i", "localhost,", "-c", "local"]
-        argv += ["-e", f"ansible_python_interpreter={sys.executable}", *(["--check"] if check else [])]
-        argv += ["-m", f"ecosystem_edge.accelerator.{module}", "-a", json.dumps(options)]
-        environment = {
-            **{key: value for key, value in os.environ.items() if not key.startswith(("K8S_AUTH_", "KUBECONFIG"))},
-            "K8S_AUTH_KUBECONFIG": str(self.kubeconfig),
-            "ANSIBLE_COLLECTIONS_PATH": str(ROOT / ".ansible" / "collections"),
-            "ANSIBLE_LOAD_CALLBACK_PLUGINS": "1",
-            "ANSIBLE_STDOUT_CALLBACK": "ansible.posix.json",
-        }
-        done = subprocess.run(argv, env=environment, capture_output=True, text=True, timeout=600, cwd=ROOT)
-        assert done.stdout.startswith("{"), done.stdout + done.stderr
-        result: dict[str, Any] = json.loads(done.stdout)["plays"][0]["tasks"][0]["hosts"]["localhost"]
-        return result
 
 
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     folder = tmp_path_factory.mktemp("modules")
     with api_server(folder) as kube:
-        yield Cluster(kube, next(folder.glob("kubeconfigs/*.yml")))
+        yield Cluster(next(folder.glob("kubeconfigs/*.yml")), kube=kube)
 
 
 @pytest.fixture
@@ -133,6 +109,7 @@ def test_a_cluster_is_read_in_few_requests(cluster: Cluster, node: Object, defin
     assert "DaemonSet" in facts["apis"]["apps/v1"]
     assert (facts["nfd"]["api"], facts["kmm"]["api"], facts["olm"]["present"]) == (None, None, False)
     assert facts["denied"] == []
+    assert facts["written"] is None, "not asked for"
     assert result["requests"] <= 7
 
 

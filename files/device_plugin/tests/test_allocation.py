@@ -145,6 +145,12 @@ def test_the_kubelet_learns_numa_nodes_and_is_told_which_to_take(
     assert [list(one.deviceIDs) for one in answer.container_responses] == [["1", "2"], ["1", "2"]]
 
 
+def test_shared_devices_are_told_as_shared(host: Host, start: Start) -> None:
+    host.add(0)
+    page = json.loads(start(grant=Grant("rw", "toy", replicas=3)).app._pages()["/devices"]()[2])
+    assert (page["replicas"], [one["id"] for one in page["devices"]]) == (3, ["0"])
+
+
 def test_shared_devices_by_cdi_name(host: Host, kubelet: FakeKubelet, start: Start, tmp_path: Path) -> None:
     folder = tmp_path / "cdi"
     folder.mkdir()

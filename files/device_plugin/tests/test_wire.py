@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Our .proto is our own text: is it the kubelet's API, field by field?"""
+"""Our .proto files are our own text: are they the kubelet's APIs, field by field?"""
 
 from __future__ import annotations
 
@@ -9,13 +9,16 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 from deviceplugin_v1beta1 import api_pb2
 from google.protobuf.descriptor_pb2 import FileDescriptorProto, FileDescriptorSet
+from podresources_v1 import api_pb2 as pods_pb2
 
 MODULE = "k8s.io/kubelet@v0.35.4"
 API = "pkg/apis/deviceplugin/v1beta1/api.proto"
+PODS = "pkg/apis/podresources/v1/api.proto"
 
 
 def kubelet_module() -> Path:
@@ -63,8 +66,9 @@ def meaning(file: FileDescriptorProto) -> FileDescriptorProto:
     return bare
 
 
-def test_proto_is_the_kubelets(tmp_path: Path) -> None:
-    theirs = kubelet_module() / API
+@pytest.mark.parametrize(("path", "own"), [(API, api_pb2), (PODS, pods_pb2)], ids=["device plugin", "pods"])
+def test_proto_is_the_kubelets(path: str, own: ModuleType, tmp_path: Path) -> None:
+    theirs = kubelet_module() / path
     out = tmp_path / "set"
     subprocess.run(
         [
@@ -80,6 +84,6 @@ def test_proto_is_the_kubelets(tmp_path: Path) -> None:
     )
     (published,) = FileDescriptorSet.FromString(out.read_bytes()).file
     ours = FileDescriptorProto()
-    api_pb2.DESCRIPTOR.CopyToProto(ours)
+    own.DESCRIPTOR.CopyToProto(ours)
     assert len(ours.message_type) > 10
     assert meaning(ours) == meaning(published)

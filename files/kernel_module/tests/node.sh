@@ -24,6 +24,9 @@ esac
 there() { "${command[@]}" "$1"; }
 
 kernel=$(there "uname -r" </dev/null) || die "${command[*]} uname -r failed"
+loaded=$(there "ls -d /sys/module/ptemplate_char_dev 2>/dev/null || true" </dev/null)
+[ -z "$loaded" ] || die "expected a machine without the module, seen $loaded there; next: take the accelerator off it" \
+  "(playbooks/teardown.yml), or use another: make down, lab/lab up"
 folder=build/$kernel
 if [ ! -e "$folder/ptemplate_char_dev.ko" ] || [ -n "$(find Kbuild probe.sh probes ./*.[ch] -newer "$folder/ptemplate_char_dev.ko")" ]; then
   tests/headers.sh "linux-headers-$kernel" >&2

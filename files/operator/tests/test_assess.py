@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from accelerator_operator.assess import assess
+from accelerator_operator.assess import _devices_ready, assess
 from accelerator_operator.objects import KMM_POD_LABELS, KMM_ROLE_LABEL
 from accelerator_operator.reconcile import Observed, Wanted
 from ansible_collections.ecosystem_edge.accelerator.plugins.module_utils import _names
@@ -20,6 +20,7 @@ DEFINITION: Obj = {
     "resource": "example.com/accel",
     "driver": {"module": "accel_mod", "version": "2"},
     "devices": {"count": 5},
+    "device_plugin": {"replicas": 1},
 }
 SELECTOR = {"hardware": "yes"}
 
@@ -61,6 +62,12 @@ def well() -> Observed:
 def judge(observed: Observed, without: str = "") -> tuple[Any, Obj]:
     objects = [{**obj, "status": {}} for obj in well().objects if obj["kind"] != without]
     return assess(Wanted(DEFINITION, objects, {}), observed)
+
+
+def test_shared_devices_count_for_each_who_may_share_them() -> None:
+    shared = {**DEFINITION, "device_plugin": {"replicas": 2}}
+    assert not _devices_ready(shared, node("a", 5))
+    assert _devices_ready(shared, node("a", 10))
 
 
 def test_all_is_well() -> None:

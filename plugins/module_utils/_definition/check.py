@@ -50,6 +50,16 @@ def show(seen: t.Any) -> str:
     return text if len(text) <= 80 else f"{text[:77]}..."
 
 
+def _told(name: t.Any) -> str:
+    """A name that the user chose, in a mistake's path, where it must not begin another line."""
+    text = _in_line(str(name))
+    return text if len(text) <= 80 else f"{text[:77]}..."
+
+
+def _in_line(text: str) -> str:
+    return text if text.isprintable() else repr(text)
+
+
 def _check(node: Node, given: t.Any, path: str, folder: str, found: Mistakes) -> None:
     if isinstance(node, Section):
         _check_section(node, given, path, folder, found)
@@ -58,7 +68,7 @@ def _check(node: Node, given: t.Any, path: str, folder: str, found: Mistakes) ->
             found.append(said(path, "a mapping", given))
             return
         for name, value in given.items():
-            where = f"{path}.{name}"
+            where = f"{path}.{_told(name)}"
             if not isinstance(name, str) or not fits(node.key, name):
                 found.append(said(where, f"as its name {SYNTAX[node.key].expected}", name))
             elif value is None:
@@ -83,7 +93,7 @@ def _check_section(node: Section, given: t.Any, path: str, folder: str, found: M
         if name not in node.fields:
             near = difflib.get_close_matches(str(name), node.fields, 1)
             hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(node.fields)}"
-            found.append(f"{path}.{name}: unknown; {hint}")
+            found.append(f"{path}.{_told(name)}: unknown; {hint}")
     for name, field in node.fields.items():
         value, where = given.get(name), f"{path}.{name}"
         if value is not None:
@@ -111,7 +121,7 @@ def _check_value(node: Value, given: t.Any, path: str, folder: str, found: Mista
         place = located(given, folder)
         if not (os.path.isdir if node.on_host == "folder" else os.path.isfile)(place):
             start = "" if os.path.isabs(os.path.expanduser(given)) else " (relative to the definition's folder)"
-            found.append(f"{path}: expected a {node.on_host}; there is none at {place}{start}")
+            found.append(f"{path}: expected a {node.on_host}; there is none at {_in_line(place)}{start}")
 
 
 def _fits(node: Value, given: t.Any) -> bool:

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from ansible_collections.ecosystem_edge.accelerator.plugins.module_utils._definition.kinds import (
+from ansible_collections.ecosystem_edge.accelerator.plugins.module_utils._definition.parts import (
     Items,
     Names,
     Section,

@@ -107,13 +107,14 @@ def _images(definition: Json) -> Mistakes:
 
 
 def _consumer(definition: Json) -> Mistakes:
-    consumer, count = definition["consumer"], definition["devices"]["count"]
+    consumer, most = definition["consumer"], names.offered(definition)
     if not consumer:
         return
     if not consumer["source"] and not definition["images"]["consumer"]:
         yield "consumer: expected consumer.source or images.consumer; seen neither"
-    if count and consumer["devices"] > count:
-        yield f"consumer.devices: expected at most devices.count, {count}; seen {consumer['devices']}"
+    if most and consumer["devices"] > most:
+        shared = " times device_plugin.replicas" if definition["device_plugin"]["replicas"] > 1 else ""
+        yield f"consumer.devices: expected at most devices.count{shared}, {most}; seen {consumer['devices']}"
 
 
 def _installs(definition: Json) -> Mistakes:

@@ -7,8 +7,12 @@ left out.
 
 from __future__ import annotations
 
-from ansible_collections.ecosystem_edge.accelerator.plugins.module_utils._definition.drill import DRILL
-from ansible_collections.ecosystem_edge.accelerator.plugins.module_utils._definition.kinds import (
+from ansible_collections.ecosystem_edge.accelerator.plugins.module_utils._definition.devices import (
+    DEVICE_PLUGIN,
+    DEVICES,
+    HEALTH,
+)
+from ansible_collections.ecosystem_edge.accelerator.plugins.module_utils._definition.parts import (
     Items,
     Names,
     Node,
@@ -212,51 +216,9 @@ SCHEMA = Section(
         "hardware": HARDWARE,
         "driver": DRIVER,
         "images": IMAGES,
-        "devices": Section(
-            {
-                "glob": Value("glob", "The device nodes.", default_text="`/dev/<name>-*`"),
-                "count": Value("integer", "How many each node has.", default_text="at least one", minimum=1),
-                "permissions": Value("permissions", "What pods may do with a device: read, write, mknod.", "rw"),
-            },
-            "The devices on a node.",
-        ),
-        "device_plugin": Section(
-            {
-                "deploy": Value(
-                    "text",
-                    "`own`: our unprivileged DaemonSet. `kmm`: KMM's, which is privileged.",
-                    "own",
-                    choices=("own", "kmm"),
-                )
-            },
-            "The device plugin.",
-        ),
-        "health": Section(
-            {
-                "interval": Value("integer", "Seconds between self-checks.", 5, minimum=1, maximum=3600),
-                "file": Value(
-                    "file_in_image",
-                    "Attribute in which the driver says how a device is, below the device's folder in sysfs.",
-                ),
-                "words": Items(Value("version", ""), "What it says of a device that is well.", ("ok",)),
-                "serial_file": Value("file_in_image", "Attribute with the device's serial number, there too."),
-                "silence": Value(
-                    "integer",
-                    "Seconds for which a device may go on when nothing is heard of it.",
-                    default_text="three intervals",
-                    minimum=1,
-                    maximum=86400,
-                ),
-                "probe": Value(
-                    "text",
-                    "`open`: also opens and closes each device at each look, which only a privileged plugin may.",
-                    "none",
-                    choices=("none", "open"),
-                ),
-                "drill": DRILL,
-            },
-            "How the device plugin watches the devices.",
-        ),
+        "devices": DEVICES,
+        "device_plugin": DEVICE_PLUGIN,
+        "health": HEALTH,
         "consumer": CONSUMER,
         "operator": OPERATOR,
         "monitoring": Section(

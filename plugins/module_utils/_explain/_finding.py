@@ -60,7 +60,8 @@ class Cluster:
         self.resource: str = definition["resource"]
         self.custom: t.Optional[Custom] = next((c for c in snapshot.customs if c.name == self.name), None)
         self.module: t.Optional[Module] = next((m for m in snapshot.modules if m.name == self.name), None)
-        self.expected: t.Optional[int] = _expected(definition, self.custom)
+        self.devices: t.Optional[int] = _devices(definition, self.custom)
+        self.expected: t.Optional[int] = self.devices and self.devices * definition["device_plugin"]["replicas"]
         self.plugins = by_node(snapshot.pods, names.plugin_labels(definition))
         self.workers = {
             pod.node: pod
@@ -137,7 +138,7 @@ def _first_rejected(users: t.Iterable[Pod], resource: str) -> t.Dict[str, Pod]:
     return found
 
 
-def _expected(definition: Json, custom: t.Optional[Custom]) -> t.Optional[int]:
+def _devices(definition: Json, custom: t.Optional[Custom]) -> t.Optional[int]:
     """How many devices a node should have: a field of the custom resource may say so, before the definition."""
     for name, field in definition["operator"]["fields"].items():
         number = safe.whole(custom.spec, name) if custom and field["counts_devices"] else None

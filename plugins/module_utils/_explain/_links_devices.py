@@ -87,7 +87,7 @@ def device_nodes(scene: Scene) -> Finding:
         if scene.full:
             return fine(scene.where, f"status.allocatable[{cluster.resource}]", scene.allocatable)
         return Finding(UNKNOWN, where, "/devices", "not asked")
-    least, glob = (1 if cluster.expected is None else cluster.expected), cluster.definition["devices"]["glob"]
+    least, glob = (1 if cluster.devices is None else cluster.devices), cluster.definition["devices"]["glob"]
     log = cluster.kubectl(f"logs {scene.plugin.name} --tail=30") if scene.plugin else ""
     if len(report.devices) < least:
         return broken(
@@ -131,7 +131,8 @@ def capacity(scene: Scene) -> Finding:
     least, field = (1 if cluster.expected is None else cluster.expected), f"status.capacity[{cluster.resource}]"
     if seen is not None and seen >= least:
         return fine(scene.where, field, seen)
-    told = len(scene.report.devices) if scene.report and not scene.report.error else 0
+    report = scene.report
+    told = len(report.devices) * report.replicas if report and not report.error else 0
     return broken(
         scene.where,
         field,

@@ -106,10 +106,10 @@ def effective(definition: Json, spec: Json) -> t.Tuple[Json, Json]:
             if field["counts_devices"]:
                 made["devices"]["count"] = spec[name]
     made["consumer"] = _consumer(definition["consumer"], spec)
-    count, wanted = made["devices"]["count"], made["consumer"] and made["consumer"]["devices"]
-    if count and wanted and wanted > count:
+    most, wanted = names.offered(made), made["consumer"] and made["consumer"]["devices"]
+    if most and wanted and wanted > most:
         raise ValueError(
-            f"spec.requiredDevices: expected at most {count}, what each node has by {_counted_by(definition, spec)}; "
+            f"spec.requiredDevices: expected at most {most}, what each node has by {_counted_by(definition, spec)}; "
             f"seen {wanted}"
         )
     images = {"driver": driver["image"], "device_plugin": spec["deviceplugin"], "consumer": spec.get("consumer")}

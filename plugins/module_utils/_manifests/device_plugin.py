@@ -15,7 +15,6 @@ from ansible_collections.ecosystem_edge.accelerator.plugins.module_utils._manife
     startup_probe,
 )
 
-KUBELET = "/var/lib/kubelet/device-plugins"
 # Not at /dev: a read-only /dev keeps the runtime from adding what every container has there.
 ROOT = "/host"
 
@@ -42,7 +41,7 @@ def by_kmm(scope: Scope) -> Json:
         "serviceAccountName": names.device_plugin(scope.definition),
         "automountServiceAccountToken": False,
         "container": container,
-        "volumes": [_volume("dev", "/dev")],
+        "volumes": [_volume("dev", "/dev"), *(volume for volume, _unused in _by_choice(scope.definition))],
     }
 
 
@@ -56,15 +55,18 @@ def _container(scope: Scope) -> Json:
         "interval": definition["health"]["interval"],
         "http-port": names.DEVICE_PLUGIN_PORT,
         "root": ROOT,
+        **_health_flags(definition["health"]),
+        **_plugin_flags(definition),
     }
     return {
         "image": scope.images["device_plugin"],
-        "args": [f"--{name}={value}" for name, value in {**flags, **_health_flags(definition["health"])}.items()],
+        "args": [f"--{name}={value}" for name, value in flags.items()],
         "env": [{"name": "NODE_NAME", "valueFrom": {"fieldRef": {"fieldPath": "spec.nodeName"}}}],
         "resources": {"requests": {"cpu": "10m", "memory": "64Mi"}, "limits": {"memory": "256Mi"}},
         "volumeMounts": [
-            {"name": "kubelet", "mountPath": KUBELET},
+            {"name": "kubelet", "mountPath": names.KUBELET_PLUGINS},
             {"name": "dev", "mountPath": f"{ROOT}/dev", "readOnly": True},
+            *(mount for _unused, mount in _by_choice(definition)),
         ],
     }
 
@@ -77,6 +79,18 @@ def _health_flags(health: Json) -> Json:
         "serial-file": health["serial_file"],
         "silence": health["silence"],
         "probe": health["probe"] if health["probe"] != "none" else None,
+    }
+    return {name: value for name, value in flags.items() if value is not None}
+
+
+def _plugin_flags(definition: Json) -> Json:
+    plugin = definition["device_plugin"]
+    flags = {
+        "replicas": plugin["replicas"] if plugin["replicas"] != 1 else None,
+        "prefer": plugin["prefer"] if plugin["prefer"] != "packed" else None,
+        "cdi-dir": plugin["cdi_dir"],
+        "pod-resources": f"{names.KUBELET_PODS}/kubelet.sock" if plugin["pods"] else None,
+        "state-file": names.state_file(definition) if plugin["remember"] else None,
     }
     return {name: value for name, value in flags.items() if value is not None}
 
@@ -105,7 +119,11 @@ def _daemon_set(scope: Scope, name: str) -> Json:
         terminationGracePeriodSeconds=10,
         # The kubelet's folder is 0750 root.
         securityContext={"runAsUser": 0, "runAsNonRoot": False, "seccompProfile": SECCOMP, **_selinux(scope)},
-        volumes=[_volume("kubelet", KUBELET), _volume("dev", "/dev")],
+        volumes=[
+            _volume("kubelet", names.KUBELET_PLUGINS),
+            _volume("dev", "/dev"),
+            *(volume for volume, _unused in _by_choice(scope.definition)),
+        ],
     )
     update = {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": "10%"}}
     return scope.make("apps/v1", "DaemonSet", name, "device-plugin", spec={**pod, "updateStrategy": update})
@@ -116,5 +134,19 @@ def _selinux(scope: Scope) -> Json:
     return {"seLinuxOptions": {"type": "container_device_plugin_t"}} if scope.openshift() else {}
 
 
-def _volume(name: str, path: str) -> Json:
-    return {"name": name, "hostPath": {"path": path, "type": "Directory"}}
+def _by_choice(definition: Json) -> t.Iterator[t.Tuple[Json, Json]]:
+    """Volumes that the definition may do without, and how each is mounted."""
+    plugin = definition["device_plugin"]
+    if plugin["pods"]:
+        # A socket takes connections through a read-only mount.
+        yield (
+            _volume("pods", names.KUBELET_PODS),
+            {"name": "pods", "mountPath": names.KUBELET_PODS, "readOnly": True},
+        )
+    if plugin["cdi_dir"]:
+        # Runtimes read the folder where it is, and make none.
+        yield _volume("cdi", plugin["cdi_dir"], "DirectoryOrCreate"), {"name": "cdi", "mountPath": plugin["cdi_dir"]}
+
+
+def _volume(name: str, path: str, kind: str = "Directory") -> Json:
+    return {"name": name, "hostPath": {"path": path, "type": kind}}

@@ -55,6 +55,7 @@ def parse(arguments: list[str], environment: dict[str, str]) -> Settings:
     flag("prefer", "packed or spread: which devices a container gets, after those of one NUMA node", PACKED)
     flag("pre-start", "none, or look: look at a container's devices again before each of its starts", "none")
     flag("cdi-dir", "folder of CDI specs, e.g. /var/run/cdi; empty: containers get devices by path", "")
+    flag("pod-resources", "the kubelet's socket that says which pod has which device; empty: not asked", "")
     flag("state-file", "where faults are remembered over restarts; empty: they are not", "")
     given = parser.parse_args(arguments)
 
@@ -78,6 +79,11 @@ def parse(arguments: list[str], environment: dict[str, str]) -> Settings:
         not given.state_file or Path(given.state_file).parent.is_dir(),
         "state-file",
         "a file in an existing folder (mounted from the node, writable)",
+    )
+    check(
+        not given.pod_resources or Path(given.pod_resources).parent.is_dir(),
+        "pod-resources",
+        "a socket in an existing folder (mounted from the node)",
     )
     check(
         given.replicas.isdecimal() and 0 < int(given.replicas) <= 1000, "replicas", "a number from 1 to 1000"
@@ -143,6 +149,7 @@ def parse(arguments: list[str], environment: dict[str, str]) -> Settings:
         serial_file=given.serial_file,
         probe=given.probe == "open",
         cdi_dir=Path(given.cdi_dir) if given.cdi_dir else None,
+        pod_resources=Path(given.pod_resources) if given.pod_resources else None,
         state_file=Path(given.state_file) if given.state_file else None,
     )
 

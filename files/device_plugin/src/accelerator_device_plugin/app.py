@@ -20,6 +20,7 @@ from .inventory import Inventory
 from .kubelet import Kubelet, Superfluous
 from .memory import Memory, this_boot
 from .metrics import Metrics
+from .pods import Pods
 from .service import DevicePlugin, Grant
 from .watch import Watch
 
@@ -46,6 +47,7 @@ class Settings:
     probe: bool = False
     state_file: Path | None = None
     cdi_dir: Path | None = None
+    pod_resources: Path | None = None
 
     def sources(self) -> Sources:
         return Sources(self.root, self.sysfs, self.health_file, self.serial_file, self.probe)
@@ -60,6 +62,12 @@ class App:
             self._memory = Memory(settings.state_file, time.monotonic, this_boot())
             self.inventory.remember(self._memory.load())
         self.metrics = Metrics(settings.resource, self.inventory)
+        self._pods: Pods | None = None
+        if settings.pod_resources is not None:
+            self._pods = Pods(
+                settings.pod_resources, settings.resource, settings.grant.replicas, time.monotonic
+            )
+            self.metrics.tell_pods(self._pods)
         self._device_watch, self._socket_watch = Watch(), Watch()
         self._sources = settings.sources()
         self._looks: Bounded[Device, Evidence] = Bounded(
@@ -191,8 +199,10 @@ class App:
         }
 
     def _devices(self) -> bytes:
-        states = self.inventory.snapshot()[1]
-        return web.devices_page(self.settings.resource, self.settings.node, self.kubelet.registered(), states)
+        given, states = self.settings, self.inventory.snapshot()[1]
+        registered, replicas = self.kubelet.registered(), given.grant.replicas
+        pods = self._pods() if self._pods else None
+        return web.devices_page(given.resource, given.node, registered, states, replicas, pods)
 
     def _healthz(self) -> tuple[int, str, bytes]:
         """Alive: devices are looked at and our socket is served. No kubelet is no reason to restart us."""

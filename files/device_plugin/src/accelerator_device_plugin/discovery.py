@@ -21,9 +21,20 @@ class Device:
 
 
 def discover(root: Path, pattern: str) -> list[Device]:
-    """The devices below `root` that match `pattern` (an absolute path on the node), 2 before 10."""
-    paths = (f"/{found}" for found in glob.glob(pattern.lstrip("/"), root_dir=root))
+    """The devices below `root` that match `pattern` (an absolute path on the node), 2 before 10.
+
+    A name that is no UTF-8 cannot be told to a kubelet, which would then hear of no device at all.
+    """
+    paths = (f"/{found}" for found in glob.glob(pattern.lstrip("/"), root_dir=root) if _is_utf8(found))
     return in_order(Device(device_id(pattern, path), path) for path in paths)
+
+
+def _is_utf8(name: str) -> bool:
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def device_id(pattern: str, path: str) -> str:

@@ -92,7 +92,8 @@ def judge(seen: Evidence | None, policy: Policy) -> Finding:
         return Finding(Kind.BAD, "NoDriver")
     if seen.kernel_name != seen.name:
         # Dynamic minors are given again: the old node would lead into another driver's device.
-        return Finding(Kind.BAD, "OtherDriver", f"the kernel's device of this number is {seen.kernel_name}")
+        other = _printable(seen.kernel_name)
+        return Finding(Kind.BAD, "OtherDriver", f"the kernel's device of this number is {other}")
     said = f"health file: {_printable(seen.word)}" if seen.word else ""
     if seen.word and seen.word not in policy.good_words:
         return Finding(Kind.BAD, "DriverReportsFault", said)
@@ -141,9 +142,13 @@ def settling(record: Record, policy: Policy) -> float:
     return 0.0 if excess <= 0 else min(policy.settle * 2.0 ** min(excess - 1, 32), policy.settle_most)
 
 
+def printable(text: str) -> str:
+    return "".join(letter if letter.isprintable() else "?" for letter in text)
+
+
 def _printable(text: str) -> str:
     """What a driver says goes into logs and pages."""
-    return "".join(letter if letter.isprintable() else "?" for letter in text[:80])
+    return printable(text[:80])
 
 
 def _good(record: Record | None, old: Record, finding: Finding, now: float, policy: Policy) -> Record:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from .files import write_whole
-from .health import STATES, Record
+from .health import STATES, Record, printable
 
 _log = logging.getLogger(__name__)
 VERSION = 1
@@ -35,8 +35,9 @@ def encode(records: Mapping[str, Record], now: float, boot: str) -> bytes:
     devices = {
         key: {
             "state": record.state,
-            "reason": record.reason[:_TEXT],
-            "evidence": record.evidence[:_TEXT],
+            # As `decode` wants them: our own file is never called damaged.
+            "reason": printable(record.reason[:_TEXT]),
+            "evidence": printable(record.evidence[:_TEXT]),
             "faults": list(record.faults),
         }
         for key, record in list(records.items())[-MOST:]

@@ -10,6 +10,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Proc
 
 from .health import HEALTHY, STATES, UNHEALTHY
 from .inventory import Change, Inventory
+from .pods import Holders, PodsMetric
 
 _PREFIX = "accelerator_device_plugin"
 
@@ -130,6 +131,9 @@ class Metrics:
 
     def follow(self, registered: Callable[[], bool]) -> None:
         self._registered.labels(self._resource).set_function(lambda: float(registered()))
+
+    def tell_pods(self, pods: Callable[[], Holders | None]) -> None:
+        self._registry.register(PodsMetric(f"{_PREFIX}_device_pod_info", self._resource, pods))
 
     def _registration_age(self) -> float:
         return -1.0 if self._registered_mono is None else time.monotonic() - self._registered_mono

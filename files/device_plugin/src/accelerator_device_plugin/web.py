@@ -13,15 +13,26 @@ from datetime import datetime, timezone
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 from .inventory import State
+from .pods import Holders
 
 Page = Callable[[], tuple[int, str, bytes]]
 
 
-def devices_page(resource: str, node: str | None, registered: bool, states: dict[str, State]) -> bytes:
+def devices_page(
+    resource: str,
+    node: str | None,
+    registered: bool,
+    states: dict[str, State],
+    replicas: int = 1,
+    pods: Holders | None = None,
+) -> bytes:
+    """pods: None when it is not known who has the devices; a device then does not say that nobody has it."""
     page: dict[str, object] = {"schema": 2, "resource": resource}
     if node:
         page["node"] = node
     page["registered"] = registered
+    if replicas > 1:
+        page["replicas"] = replicas  # so often the kubelet counts each
     page["devices"] = [
         {
             "id": key,
@@ -34,6 +45,7 @@ def devices_page(resource: str, node: str | None, registered: bool, states: dict
             "since": datetime.fromtimestamp(state.since, timezone.utc).isoformat(timespec="milliseconds"),
             **({"serial": state.serial} if state.serial else {}),
             **({"numa": state.numa} if state.numa is not None else {}),
+            **({"pods": [vars(one) for one in pods.get(key, ())]} if pods is not None else {}),
         }
         for key, state in states.items()
     ]

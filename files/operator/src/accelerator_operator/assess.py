@@ -189,7 +189,7 @@ CHAIN: tuple[Link, ...] = (_nodes, _driver, _device_plugin, _devices, _consumer)
 
 
 def _per_node(definition: Obj) -> int:
-    return definition["devices"]["count"] or 1
+    return _names.offered(definition) or 1
 
 
 def _allocatable(definition: Obj, node: Obj) -> int:

@@ -5,8 +5,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from ansible_collections.ecosystem_edge.accelerator.plugins.filter import drill
-from ansible_collections.ecosystem_edge.accelerator.plugins.module_utils import _definition
+from ansible_collections.ecosystem_edge.accelerator.plugins.module_utils import _definition, _report_drill
+from ansible_collections.ecosystem_edge.accelerator.plugins.module_utils._drill import outcome
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_report import EVIL, JSON, Page
@@ -39,7 +39,7 @@ def late() -> dict[str, Any]:
 
 
 def test_the_table_has_times_and_budgets() -> None:
-    lines = drill.drill_table([row(), late()]).splitlines()
+    lines = outcome.table([row(), late()]).splitlines()
     assert lines[0].split() == ["NODE", "FAULT", "NOTICED", "ALLOCATABLE", "ALERT", "RECOVERY", "SEEN", "AS", "VERDICT"]
     assert " ".join(lines[1].split()) == "worker-1 error 0.0 / 6 7.3 / 20 0.2 / 10 9.9 / 60 4: DriverReportsFault ok"
     assert " ".join(lines[2].split()) == (
@@ -47,11 +47,11 @@ def test_the_table_has_times_and_budgets() -> None:
         "noticed: 31.0 s, expected 6 s or less; alert: not seen"
     )
     assert lines[3].startswith("alert: the expression of AcceleratorDeviceUnhealthy is true; it fires when")
-    assert drill.drill_table([]).startswith("NODE")
+    assert outcome.table([]).startswith("NODE")
 
 
 def test_the_page_says_the_same() -> None:
-    found = Page(drill.drill_report([row(), late()], "Drill of ptemplate", "2026-11-27 12:00 UTC"))
+    found = Page(_report_drill.document([row(), late()], "Drill of ptemplate", "2026-11-27 12:00 UTC"))
     text = " ".join(found.text.split())
     assert "Drill of ptemplate: not within budget" in text
     assert "1 of 2 drills within budget" in text
@@ -64,13 +64,13 @@ def test_the_page_says_the_same() -> None:
 
 def test_no_text_becomes_markup() -> None:
     evil = row(node=EVIL, fault=EVIL, devices=[EVIL], reasons=[EVIL], alert=EVIL, ok=False, problems=[EVIL])
-    text = drill.drill_report([evil], EVIL, EVIL)
+    text = _report_drill.document([evil], EVIL, EVIL)
     assert "<script" not in text
     Page(text)
 
 
 def test_no_drill_is_not_a_good_one() -> None:
-    assert "not within budget" in drill.drill_report([], "ptemplate", "now")
+    assert "not within budget" in _report_drill.document([], "ptemplate", "now")
 
 
 KEYS = st.sampled_from(list(row()))
@@ -79,14 +79,14 @@ KEYS = st.sampled_from(list(row()))
 @settings(max_examples=60, deadline=None, derandomize=True)
 @given(st.lists(st.dictionaries(KEYS, JSON), max_size=3))
 def test_no_odd_field_breaks_it(rows: Any) -> None:
-    Page(drill.drill_report(rows, "title", "now"))
-    drill.drill_table(rows)
+    Page(_report_drill.document(rows, "title", "now"))
+    outcome.table(rows)
 
 
 def test_faults_that_can_be_made() -> None:
     given = {"health": {"drill": {"faults": {"a": {"seen_by": "plugin"}, "b": {"seen_by": "consumer"}}}}}
-    assert drill.drill_faults({**given, "consumer": {}}) == ["a"]
-    assert drill.drill_faults({**given, "consumer": {"devices": 1}}) == ["a", "b"]
+    assert outcome.faults({**given, "consumer": {}}) == ["a"]
+    assert outcome.faults({**given, "consumer": {"devices": 1}}) == ["a", "b"]
     assert (
         _definition.fill({"name": "x", "resource": "a.b/x", "hardware": {}, "driver": {"module": "x"}})["health"][
             "drill"

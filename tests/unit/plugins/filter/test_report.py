@@ -7,8 +7,7 @@ import re
 from html.parser import HTMLParser
 from typing import Any
 
-from ansible_collections.ecosystem_edge.accelerator.plugins.filter import report
-from ansible_collections.ecosystem_edge.accelerator.plugins.module_utils import _html
+from ansible_collections.ecosystem_edge.accelerator.plugins.module_utils import _html, _report
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -64,7 +63,7 @@ def row(**over: Any) -> dict[str, Any]:
 
 
 def page(health: Any, explained: Any) -> Page:
-    return Page(report.health_report(health, explained, "ptemplate", "2026-11-27 12:00 UTC"))
+    return Page(_report.document(health, explained, "ptemplate", "2026-11-27 12:00 UTC"))
 
 
 def test_it_says_what_was_found() -> None:
@@ -114,7 +113,7 @@ def test_no_text_becomes_markup() -> None:
     left = {"stale": [{"node": EVIL}], "rejected": [{"name": EVIL, "message": EVIL}], "resource": EVIL}
     evil = row(node=EVIL, state=EVIL, link=EVIL, fix=EVIL, next=EVIL, links={EVIL: EVIL})
     evil["evidence"] = {"object": EVIL, "value": EVIL}
-    text = report.health_report(health(whole, **left), {"nodes": [evil]}, EVIL, EVIL)
+    text = _report.document(health(whole, **left), {"nodes": [evil]}, EVIL, EVIL)
     assert "<script" not in text
     assert text.count("&lt;script&gt;") > 15
     Page(text)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from ansible_collections.ecosystem_edge.accelerator.plugins.module_utils import _definition
+from ansible_collections.ecosystem_edge.accelerator.plugins.module_utils import _definition, _manifests
 
 ROOT = Path(__file__).resolve().parents[4]
 EXAMPLE = ROOT / "playbooks" / "vars" / "ptemplate.yml"
@@ -50,3 +50,16 @@ def facts(**over: Any) -> Obj:
 
 def node(name: str, **labels: str) -> Obj:
     return {"name": name, "labels": labels}
+
+
+def render(stage: str, definition: Obj, **seen: Any) -> list[Obj]:
+    return _manifests.render(stage, definition, facts(**seen), IMAGES)
+
+
+def of(objects: list[Obj], kind: str) -> Obj:
+    (found,) = [item for item in objects if item["kind"] == kind]
+    return found
+
+
+def kinds(objects: list[Obj]) -> list[str]:
+    return [item["kind"] for item in objects]

@@ -69,6 +69,7 @@ class FakeApi:
 def serve(api: FakeApi, port: int = 0) -> Iterator[FakeApi]:
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
+        disable_nagle_algorithm = True  # else the body waits 40 ms for the headers' acknowledgement
 
         def do_GET(self) -> None:
             parts = urlsplit(self.path)

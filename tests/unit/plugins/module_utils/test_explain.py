@@ -135,13 +135,23 @@ def test_a_playbook_s_accelerator_has_no_custom_resource() -> None:
 
 
 def test_kmm_s_own_plugin() -> None:
-    definition = {**DEFINITION, "device_plugin": {"deploy": "kmm"}}
+    definition = {**DEFINITION, "device_plugin": {**DEFINITION["device_plugin"], "deploy": "kmm"}}
     raw = site()
     raw["pods"][0]["metadata"]["labels"] = {_names.BY_KMM: "ptemplate"}
     assert explained(raw, definition).ok
     no_daemon_set(raw)
     (row,) = explained(raw, definition).rows
     assert row["evidence"]["object"] == "DaemonSet/ptemplate/of KMM"
+
+
+def test_shared_devices_count_for_each_who_may_share_them() -> None:
+    definition = {**DEFINITION, "device_plugin": {**DEFINITION["device_plugin"], "replicas": 3}}
+    raw = site()
+    (row,) = explained(raw, definition).rows
+    assert (row["link"], row["expected"]) == ("capacity", "15 or more")
+    for which in ("capacity", "allocatable"):
+        raw["nodes"][0]["status"][which][RESOURCE] = "15"
+    assert explained(raw, definition).ok
 
 
 def test_suspects_are_the_plugins_that_may_answer_on_nodes_that_are_not_well() -> None:

@@ -10,24 +10,11 @@ from typing import Any
 import pytest
 from ansible_collections.ecosystem_edge.accelerator.plugins.module_utils import _manifests
 from ansible_collections.ecosystem_edge.accelerator.plugins.module_utils import _names as names
-from definitions import IMAGES, Obj, example, facts, node, widget
+from definitions import IMAGES, Obj, example, facts, kinds, node, of, render, widget
 
 LABEL = "feature.node.kubernetes.io/widget.present"
 WORKLOADS = ("device_plugin", "consumer", "operator")
 CONSUMER = {"consumer": {"command": ["run"]}, "images": {"consumer": "registry.example/c:1"}}
-
-
-def render(stage: str, definition: Obj, **seen: Any) -> list[Obj]:
-    return _manifests.render(stage, definition, facts(**seen), IMAGES)
-
-
-def of(objects: list[Obj], kind: str) -> Obj:
-    (found,) = [item for item in objects if item["kind"] == kind]
-    return found
-
-
-def kinds(objects: list[Obj]) -> list[str]:
-    return [item["kind"] for item in objects]
 
 
 def everything(definition: Obj, **seen: Any) -> list[Obj]:
@@ -257,45 +244,7 @@ def test_openshift_lets_workers_be_privileged_by_a_role_binding(platform: str, b
     assert [subject["name"] for item in found for subject in item["subjects"]] == bound
 
 
-# Device plugin and consumer
-
-
-def test_the_device_plugin_runs_where_the_driver_is_ready() -> None:
-    spec = of(render("device_plugin", widget()), "DaemonSet")["spec"]
-    assert spec["template"]["spec"]["nodeSelector"] == {"kmm.node.kubernetes.io/widget.widget.ready": ""}
-    assert spec["template"]["spec"]["tolerations"] == [{"operator": "Exists"}]
-    (container,) = spec["template"]["spec"]["containers"]
-    assert container["args"] == [
-        "--resource=acme.example/widget",
-        "--device-glob=/dev/widget-*",
-        "--env-prefix=widget",
-        "--permissions=rw",
-        "--interval=5",
-        "--http-port=9400",
-        "--root=/host",
-    ]
-
-
-def test_the_device_plugin_asks_the_driver_how_a_device_is() -> None:
-    health = {"file": "health", "words": ["ok", "warm"], "serial_file": "unit/serial", "silence": 30, "probe": "open"}
-    definition = widget(health=health, device_plugin={"deploy": "kmm"})
-    container = of(render("kmm", definition), "Module")["spec"]["devicePlugin"]["container"]
-    assert container["args"][-5:] == [
-        "--health-file=health",
-        "--health-words=ok,warm",
-        "--serial-file=unit/serial",
-        "--silence=30",
-        "--probe=open",
-    ]
-
-
-def test_kmm_can_run_the_device_plugin_instead() -> None:
-    definition = widget(device_plugin={"deploy": "kmm"})
-    assert kinds(render("device_plugin", definition)) == ["ServiceAccount"]
-    plugin = of(render("kmm", definition), "Module")["spec"]["devicePlugin"]
-    own = of(render("device_plugin", widget()), "DaemonSet")["spec"]["template"]["spec"]["containers"][0]
-    assert plugin["container"]["args"] == own["args"]
-    assert [mount["name"] for mount in plugin["container"]["volumeMounts"]] == ["dev"]
+# Pods
 
 
 @pytest.mark.parametrize("platform", ["kubernetes", "openshift"])

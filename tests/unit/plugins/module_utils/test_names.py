@@ -68,9 +68,18 @@ def test_variables_of_containers_are_valid_names() -> None:
     assert names.env_prefix(widget(name="smart-nic")) == "smart_nic"
 
 
-@pytest.mark.parametrize(("quantity", "number"), [("5", 5), (0, 0), ("1k", 1000), ("2M", 2_000_000)])
+@pytest.mark.parametrize(
+    ("quantity", "number"),
+    [("5", 5), (0, 0), ("1k", 1000), ("2M", 2_000_000), ("1e3", 1000), ("2Ki", 2048), ("1500m", 1), ("1.5k", 1500)],
+)
 def test_a_count_as_kubernetes_writes_it(quantity: str | int, number: int) -> None:
     assert names.count(quantity) == number
+
+
+@pytest.mark.parametrize("quantity", ["", "two", None, "1_0", "1 k", "1e", "1kk", "٣"])
+def test_what_is_no_count(quantity: str | None) -> None:
+    with pytest.raises(ValueError, match="no quantity"):
+        names.count(quantity)
 
 
 @pytest.mark.parametrize(
@@ -88,3 +97,17 @@ def test_a_count_as_kubernetes_writes_it(quantity: str | int, number: int) -> No
 )
 def test_a_reference_is_taken_from_the_closest_mirror(reference: str, mirrors: dict[str, str], reached: str) -> None:
     assert names.mirrored(reference, mirrors) == reached
+
+
+def test_a_node_offers_every_device_as_often_as_it_is_shared() -> None:
+    assert names.offered(widget()) is None
+    assert names.offered(widget(devices={"count": 5})) == 5
+    assert names.offered(widget(devices={"count": 5}, device_plugin={"replicas": 4})) == 20
+
+
+def test_what_a_teardown_leaves_on_nodes_is_known() -> None:
+    assert names.left_on_nodes(widget()) == []
+    assert names.left_on_nodes(widget(device_plugin={"remember": True, "cdi_dir": "/etc/cdi"})) == [
+        "/var/lib/kubelet/device-plugins/acme.example_widget.state.json",
+        "/etc/cdi/acme.example_widget.json",
+    ]

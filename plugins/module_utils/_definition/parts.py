@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the definition's schema is made of. PRIVATE to this collection."""
+"""What a definition's schema is made of. PRIVATE to this collection."""
 
 from __future__ import annotations
 
