@@ -190,7 +190,11 @@ def test_a_pod_that_does_not_start_is_told_with_its_event() -> None:
 
 def test_an_end_of_the_play_in_the_middle_ends_the_fault(monkeypatch: pytest.MonkeyPatch) -> None:
     cluster = Cluster()
-    monkeypatch.setattr(Drill, "_until", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+
+    def interrupted(*_arguments: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Drill, "_until", interrupted)
     with pytest.raises(KeyboardInterrupt):
         drill(cluster).hold("error")
     assert not cluster.fault
