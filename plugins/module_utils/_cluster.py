@@ -13,7 +13,6 @@ import math
 import threading
 import time
 import typing as t
-from contextlib import closing
 from urllib.parse import urlencode
 
 from ansible.module_utils.basic import AnsibleModule
@@ -78,8 +77,12 @@ class Api:
 
     def lines(self, path: str, seconds: float, **query: t.Any) -> Iterator[str]:
         """The lines of a log as they come, until it ends or nothing comes for so long."""
-        with closing(self._send("GET", path, query, accept="*/*", read_timeout=seconds)) as response:
-            yield from (line.decode(errors="replace") for line in _lines(response, self.server))
+        response = self._send("GET", path, query, accept="*/*", read_timeout=seconds)
+        try:
+            for line in _lines(response, self.server):
+                yield line.decode(errors="replace")
+        finally:
+            response.close()
 
     def post(self, path: str, body: Json) -> Json:
         return self._json("POST", path, {}, body=body)
@@ -255,13 +258,6 @@ def _lines(response: t.Any, server: str) -> Iterator[bytes]:
             yield from (line for line in lines if line.strip())
     except (urllib3.exceptions.HTTPError, OSError) as error:
         raise unreachable(server, error) from error
-
-
-def brief(query: Json, item: Json) -> Json:
-    """As much of what a query found as it takes to tell whose it is, and to delete it."""
-    metadata = {key: item["metadata"][key] for key in ("name", "namespace") if item["metadata"].get(key)}
-    metadata["labels"] = item["metadata"].get("labels") or {}
-    return {"apiVersion": query["api_version"], "kind": query["kind"], "metadata": metadata}
 
 
 def cluster_module(argument_spec: Json, **kwargs: t.Any) -> AnsibleK8SModule:

@@ -64,4 +64,11 @@ def resources(api_version: str, answer: Json) -> t.List[Resource]:
     ]
 
 
-__all__ = ("ACCEPT", "Resource", "aggregated", "resources", "unaggregated")
+def brief(query: Json, item: Json) -> Json:
+    """As much of what a query found as it takes to tell whose it is, and to delete it."""
+    metadata = {key: item["metadata"][key] for key in ("name", "namespace") if item["metadata"].get(key)}
+    metadata["labels"] = item["metadata"].get("labels") or {}
+    return {"apiVersion": query["api_version"], "kind": query["kind"], "metadata": metadata}
+
+
+__all__ = ("ACCEPT", "Resource", "aggregated", "brief", "resources", "unaggregated")

@@ -12,8 +12,8 @@ from ansible_collections.ecosystem_edge.accelerator.plugins.module_utils._cluste
     Api,
     Json,
     Refused,
-    brief,
 )
+from ansible_collections.ecosystem_edge.accelerator.plugins.module_utils._cluster_discovery import brief
 from ansible_collections.ecosystem_edge.accelerator.plugins.module_utils._facts_removal import removal_needs
 from ansible_collections.ecosystem_edge.accelerator.plugins.module_utils._manifests import operators_of_ours
 

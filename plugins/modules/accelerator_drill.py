@@ -158,7 +158,7 @@ def argument_spec() -> Json:
     }
 
 
-def held(drill: Drill, fault: t.Optional[str], state: str, check: bool) -> Json:
+def do(drill: Drill, fault: t.Optional[str], state: str, check: bool) -> Json:
     if state == "absent":
         return {"changed": drill.restore(check), "drill": None}
     known = faults(drill.definition)
@@ -176,7 +176,8 @@ def held(drill: Drill, fault: t.Optional[str], state: str, check: bool) -> Json:
 
 def run(module: t.Any) -> None:
     params, api = module.params, connect(module)
-    result = held(Drill(api, params["definition"], params["node"]), params["fault"], params["state"], module.check_mode)
+    drill = Drill(api, params["definition"], params["node"])
+    result = do(drill, params["fault"], params["state"], module.check_mode)
     module.exit_json(requests=api.requests, **result)
 
 

@@ -71,10 +71,10 @@ from ansible_collections.ecosystem_edge.accelerator.plugins.module_utils._cluste
     METADATA,
     Api,
     Resource,
-    brief,
     connect,
     run_module,
 )
+from ansible_collections.ecosystem_edge.accelerator.plugins.module_utils._cluster_discovery import brief
 
 Json = t.Dict[str, t.Any]
 

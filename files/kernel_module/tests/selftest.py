@@ -21,6 +21,7 @@ from pathlib import Path
 from selftest_device import DEVICE_TESTS, SYSFS, content, expect, opened, parameter, run
 from selftest_faults import FAULT_TESTS
 from selftest_holders import HOLDER_TESTS
+from selftest_leaks import LEAK_TESTS
 from selftest_load import NAME, TROUBLE, KernelLog, expect_nothing_left, insmod, loaded, nodes, rmmod
 from selftest_starve import STARVE_TESTS
 from selftest_stress import STRESS_TESTS
@@ -105,7 +106,9 @@ MODULE_TESTS = [
     test_an_open_device_holds_the_module,
     test_devices_of_every_size,
 ]
-TESTS = {test.__name__: test for test in [*MODULE_TESTS, *FAULT_TESTS, *HOLDER_TESTS, *STRESS_TESTS, *STARVE_TESTS]}
+# Leaks before what starves the kernel: without memory for its own kmemleak gives up.
+ALL_TESTS = [*MODULE_TESTS, *FAULT_TESTS, *HOLDER_TESTS, *STRESS_TESTS, *LEAK_TESTS, *STARVE_TESTS]
+TESTS = {test.__name__: test for test in ALL_TESTS}
 
 
 def with_clean_log(test: Callable[[str], None], module: str) -> None:

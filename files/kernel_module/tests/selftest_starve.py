@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The functional suite's part that wears the module out: often, with any parameters, without memory, no leak."""
+"""The functional suite's part that wears the module out: often, with any parameters, without memory."""
 
 from __future__ import annotations
 
@@ -8,8 +8,6 @@ import errno
 import os
 import random
 import re
-import time
-from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
@@ -28,7 +26,6 @@ from selftest_load import (
     unload,
 )
 
-KMEMLEAK = Path("/sys/kernel/debug/kmemleak")
 FAILSLAB = Path("/sys/kernel/debug/failslab")
 DEVICE = "/dev/ptemplate-0"
 CYCLES = 200
@@ -105,14 +102,6 @@ def test_more_than_the_memory_is_refused_whole(module: str) -> None:
     expect("log lines about it", 1, sum("no memory for 1024 devices" in line for line in log.lines()))
     log.close()
     expect_nothing_left()
-
-
-def kmemleak_runs() -> bool:
-    try:
-        KMEMLEAK.write_text("scan=600")  # sets its period: refused when it is off
-    except OSError:
-        return False
-    return True
 
 
 def each_allocation_fails(what: str, action: Callable[[], bool], after: Callable[[], None], at_least: int) -> None:
@@ -205,60 +194,9 @@ def test_every_allocation_of_use_and_return_may_fail(module: str) -> None:
         os.close(control)
 
 
-def leaks() -> list[str]:
-    """What kmemleak found since it was cleared, one text an object."""
-    for _ in range(2):
-        time.sleep(5.5)  # it reports what is older than five seconds
-        KMEMLEAK.write_text("scan")
-    return re.split(r"(?=unreferenced object)", KMEMLEAK.read_text())[1:]
-
-
-PAGE_CACHE = "__filemap_add_folio+"
-
-
-def repeated(found: list[str], times: int) -> list[str]:
-    """Those that occur that often: what one call leaks, it leaks each time; single reports are the kernel's own.
-
-    So are the nodes of the page cache: the tree's pointers to them bear tags, which kmemleak may not see through.
-    """
-
-    def kind(leak: str) -> str:
-        size = re.findall(r"size (\d+)", leak)[:1]
-        frames = re.findall(r"\] (\w+)\+0x", leak)
-        return f"{size} {frames}"
-
-    found = [leak for leak in found if PAGE_CACHE not in leak]
-    counts = Counter(kind(leak) for leak in found)
-    return [leak for leak in found if counts[kind(leak)] >= times or "ptemplate" in leak.partition("backtrace")[2]]
-
-
-def test_nothing_leaks(module: str) -> None:
-    rounds = 20
-    if not kmemleak_runs():
-        raise Skipped("kmemleak is not in this kernel, or off")
-    KMEMLEAK.write_text("clear")
-    for _ in range(rounds):
-        with loaded(module):
-            Path(DEVICE).write_bytes(b"x")
-    found = repeated(leaks(), rounds)
-    KMEMLEAK.write_text("clear")
-    with loaded(module, "faults=1"):  # it stays, so that its functions have names in the report
-        for _ in range(rounds):
-            for fault in ("error", "hang", "removed", "none"):
-                set_fault(fault)
-            with opened(DEVICE) as handle:
-                reset(handle)
-            holders()
-        found += repeated(leaks(), rounds)
-    for line in "".join(found[:3]).splitlines():
-        print(f"# {line}")
-    expect("leaks", 0, len(found))
-
-
 STARVE_TESTS = [
     test_200_cycles,
     test_any_parameter_value_loads_or_is_refused_with_a_reason,
-    test_nothing_leaks,  # before those that starve the kernel: kmemleak then gives up
     test_every_allocation_of_a_load_may_fail,
     test_every_allocation_of_an_open_may_fail,
     test_every_allocation_of_use_and_return_may_fail,

@@ -11,12 +11,14 @@ name=uml_kernel.sh
 # Not DEBUG_ATOMIC_SLEEP: it wants preemption counts, which User-Mode Linux has none of (ARCH_NO_PREEMPT).
 # NET is for uevents, which travel by netlink; CGROUPS for the id that the list of holders tells. MODULE_SIG makes the build
 # draw a key, in its folder's certs/, which is trusted; signatures are demanded only where a boot says module.sig_enforce.
-with="KASAN KASAN_VMALLOC PROVE_LOCKING DEBUG_LIST DEBUG_KMEMLEAK DEBUG_FS FAULT_INJECTION FAILSLAB FAULT_INJECTION_DEBUG_FS \
+# SLUB, because SLAB, User-Mode Linux's default, tells kmemleak of a freed object only when it leaves KASAN's quarantine:
+# kmemleak then reports what waits there, to which nothing points any more, as leaked.
+with="SLUB KASAN KASAN_VMALLOC PROVE_LOCKING DEBUG_LIST DEBUG_KMEMLEAK DEBUG_FS FAULT_INJECTION FAILSLAB FAULT_INJECTION_DEBUG_FS \
   MODULES MODULE_UNLOAD DEVTMPFS TMPFS EXPERT NET UNIX CGROUPS KALLSYMS_ALL DEBUG_INFO_NONE MODULE_SIG MODULE_SIG_SHA256"
 # VMAP_STACK hangs: when a module's memory is freed, User-Mode Linux maps the vmalloc area anew, for moments without the stack
 # that it runs on, and a timer that strikes then never ends. Static linking fails with Debian's libc. The rest is not needed
 # here, and half of the time that the build takes.
-without="VMAP_STACK STATIC_LINK BLOCK INET WIRELESS ETHERNET NETDEVICES UML_NET ETHTOOL_NETLINK HID INPUT SERIO SWAP SOUND KUNIT \
+without="SLAB VMAP_STACK STATIC_LINK BLOCK INET WIRELESS ETHERNET NETDEVICES UML_NET ETHTOOL_NETLINK HID INPUT SERIO SWAP SOUND KUNIT \
   DEBUG_INFO_DWARF_TOOLCHAIN_DEFAULT IO_URING AIO FTRACE QUOTA AUTOFS_FS SECCOMP PTP_1588_CLOCK PPS"
 
 has() { grep -q "^CONFIG_$1=y" "$tree/.config"; }

@@ -238,16 +238,16 @@ def test_what_an_interrupted_drill_left_is_ended() -> None:
 
 def test_the_module_in_check_mode_only_looks() -> None:
     cluster = Cluster()
-    assert module.held(drill(cluster), "error", "held", True) == {"changed": True, "drill": None}
+    assert module.do(drill(cluster), "error", "held", True) == {"changed": True, "drill": None}
     assert cluster.made == []
     with pytest.raises(ClusterError, match=r"expected one of .*\(error, hang, removed, corrupt\), seen melt"):
-        module.held(drill(cluster), "melt", "held", False)
-    assert module.held(drill(cluster), None, "absent", False) == {"changed": False, "drill": None}
+        module.do(drill(cluster), "melt", "held", False)
+    assert module.do(drill(cluster), None, "absent", False) == {"changed": False, "drill": None}
 
 
 def test_without_a_consumer_nobody_would_notice_corrupt_data() -> None:
     with pytest.raises(ClusterError, match=r"\(error, hang, removed\), seen corrupt"):
-        module.held(drill(Cluster(), consumer=None), "corrupt", "held", False)
+        module.do(drill(Cluster(), consumer=None), "corrupt", "held", False)
 
 
 def test_a_row_is_plain_json() -> None:
