@@ -72,7 +72,7 @@ class Api:
         return self._json("GET", path, query, accept=accept, read_timeout=read_timeout)
 
     def text(self, path: str, read_timeout: float = READ_TIMEOUT, **query: t.Any) -> str:
-        """An answer that is no JSON, such as a page of metrics."""
+        """An answer that is no JSON, such as a log or a page of metrics."""
         return _read(self._patiently("GET", path, query, accept="*/*", read_timeout=read_timeout), self.server)
 
     def lines(self, path: str, seconds: float, **query: t.Any) -> Iterator[str]:

@@ -81,7 +81,10 @@ class Ward:
 
 @dataclass(frozen=True)
 class Breakage:
-    """link and said: what accelerator_explain is to answer. pod: for which it is asked, else for the node."""
+    """link and said: what accelerator_explain is to answer, for the pod if one is given, else for the node.
+
+    A link that leads to the next has both, with a stroke between them.
+    """
 
     name: str
     link: str
@@ -280,7 +283,7 @@ BREAKAGES = (
     Breakage("node tainted", "taints", "team=a:NoSchedule", _taint, _untaint),
     Breakage(
         "node cordoned",
-        "selector",
+        "taints|selector",
         "unschedulable:NoSchedule",
         lambda w: w.kubectl("cordon", w.node),
         lambda w: w.kubectl("uncordon", w.node),
