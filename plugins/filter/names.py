@@ -38,12 +38,12 @@ def expected_nodes(definition: Json, facts: Json) -> t.List[str]:
 
 def nodes_short_of_devices(definition: Json, facts: Json) -> t.List[str]:
     """Of the nodes that are counted on, those whose numbers, when they were read, were not as they should be."""
-    resource, wanted = definition["resource"], definition["devices"]["count"]
+    resource, least = definition["resource"], _names.offered(definition) or 1
     expected = set(expected_nodes(definition, facts))
 
     def short(node: Json) -> bool:
         capacity, allocatable = (_names.count(node[which].get(resource, "0")) for which in ("capacity", "allocatable"))
-        return not capacity == allocatable >= (wanted or 1)
+        return not capacity == allocatable >= least
 
     return [node["name"] for node in facts["nodes"] if node["name"] in expected and short(node)]
 

@@ -45,6 +45,13 @@ def test_a_node_is_short_of_devices_when_its_numbers_say_so(capacity, allocatabl
         for which, number in (("capacity", capacity), ("allocatable", allocatable))
     }
     node = {"name": "n", "labels": {"rack": "7", **LABEL}, "ready": True, "schedulable": True, **numbers}
-    definition = {**DEFINITION, "resource": "acme.example/widget", "devices": {"count": wanted}}
+    definition = {
+        **DEFINITION,
+        "resource": "acme.example/widget",
+        "devices": {"count": wanted},
+        "device_plugin": {"replicas": 1},
+    }
     cordoned = {**node, "name": "out", "schedulable": False, "capacity": {}, "allocatable": {}}
     assert names.nodes_short_of_devices(definition, {"nodes": [node, cordoned]}) == short
+    shared = {**definition, "device_plugin": {"replicas": 3}}
+    assert names.nodes_short_of_devices(shared, {"nodes": [node]}) == (short or (["n"] if wanted else []))
