@@ -46,7 +46,7 @@ def parse(text: str) -> Object:
     devices = [dict(zip(PCI_FIELDS, map(_hex, line.split()), strict=True)) for line in pci.splitlines()]
     flags = cpu.partition(":")[2].split()
     major, minor, revision = [*re.findall(r"\d+", release), "0", "0", "0"][:3]
-    version = {"full": release, "major": major, "minor": minor, "revision": revision}
+    version = {"full": _label_value(release), "major": major, "minor": minor, "revision": revision}
     return {
         "attributes": {"kernel.version": {"elements": version}},
         "flags": {
@@ -55,6 +55,11 @@ def parse(text: str) -> Object:
         },
         "instances": {"pci.device": {"elements": [{"attributes": device} for device in devices]}},
     }
+
+
+def _label_value(release: str) -> str:
+    """NFD's kernel.version: what no label's value may hold is an underscore, and both ends are letters or digits."""
+    return re.sub(r"^[^A-Za-z0-9]+|[^A-Za-z0-9]+$", "", re.sub(r"[^-A-Za-z0-9_.]", "_", release))
 
 
 def _hex(value: str) -> str:

@@ -74,7 +74,8 @@ def node_entry(module: Object, node: Object) -> Object | None:
     container = loader["container"]
     tls = mapping.get("registryTLS") or container.get("registryTLS") or {}
     image = mapping.get("containerImage") or container.get("containerImage", "")
-    variables = {"KERNEL_FULL_VERSION": kernel, "MOD_NAME": meta["name"], "MOD_NAMESPACE": meta["namespace"]}
+    in_references = re.sub(r"[^A-Za-z0-9_.-]", "_", kernel)  # KMM's NormalizeVersion; modprobe gets the kernel's own
+    variables = {"KERNEL_FULL_VERSION": in_references, "MOD_NAME": meta["name"], "MOD_NAMESPACE": meta["namespace"]}
     remove = mapping.get("inTreeModulesToRemove") or container.get("inTreeModulesToRemove")
     config = {
         "kernelVersion": kernel,

@@ -40,6 +40,14 @@ def test_a_node_that_says_something_else() -> None:
         parse("sh: not found")
 
 
+@pytest.mark.parametrize(
+    ("release", "label"), [("6.12.117+deb12-amd64", "6.12.117_deb12-amd64"), ("6.1.0-custom+", "6.1.0-custom")]
+)
+def test_a_release_that_no_label_may_hold(release: str, label: str) -> None:
+    labels = own_labels(parse(NODE_SAYS.replace("6.1.0-9-amd64", release)), WorkerConfig(""))
+    assert labels["feature.node.kubernetes.io/kernel-version.full"] == label
+
+
 def test_this_machine_answers() -> None:
     """READ_NODE is plain shell: what it prints here can be read."""
     done = subprocess.run(["sh", "-c", READ_NODE], capture_output=True, text=True, check=True, timeout=300)

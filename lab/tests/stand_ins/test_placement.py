@@ -138,3 +138,11 @@ def test_an_unloading_worker() -> None:
     [worker] = made["spec"]["containers"]
     assert worker["args"] == ["-d", "/tmp/srv", "-r", "driver"]
     assert "REMOVE" not in worker["command"][2], "what was in the way is not removed again"
+
+
+def test_a_kernel_whose_name_no_tag_may_hold() -> None:
+    node = {**NODE, "status": {"nodeInfo": {"kernelVersion": "6.12.1+deb12-amd64+"}}}
+    made = node_entry(module(), node)
+    assert made
+    assert made["config"]["kernelVersion"] == "6.12.1+deb12-amd64"
+    assert made["config"]["containerImage"] == "r/d:1-6.12.1_deb12-amd64-ns.m-${OTHER}"
