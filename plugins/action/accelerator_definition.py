@@ -1,0 +1,10 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Action of module accelerator_definition, which need not be packed on the controller."""
+
+from __future__ import annotations
+
+from ansible_collections.ecosystem_edge.accelerator.plugins.plugin_utils._direct import DirectAction
+
+
+class ActionModule(DirectAction):
+    """Runs accelerator_definition."""
