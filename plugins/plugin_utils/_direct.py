@@ -58,11 +58,12 @@ class DirectAction(NormalAction):
 
     def _is_local(self, task_vars: Json) -> bool:
         """Whether Ansible would start the Python that runs this, as the same user, on this host, and wait for it."""
-        interpreter = task_vars.get("ansible_python_interpreter")
+        delegate = self._task.delegate_to
+        host = task_vars.get("ansible_delegated_vars", {}).get(delegate, {}) if delegate else task_vars
+        interpreter = host.get("ansible_python_interpreter")
         return (
             os.environ.get(PACKED, "") == ""
             and self._connection.transport in ("local", "ansible.builtin.local")
-            and not self._task.delegate_to
             and not self._task.async_val
             and not self._play_context.become
             and interpreter is not None

@@ -31,7 +31,7 @@ TASKS: list[dict[str, Any]] = [
     {f"{NAME}.accelerator_definition": {"accelerator": GIVEN, "acelerator": {}, "directory": "/"}},
     {f"{NAME}.accelerator_info": {}, "environment": {"K8S_AUTH_KUBECONFIG": "/of/the/task"}},
     {f"{NAME}.kmod_image_info": {"archive": "/not/there"}, "check_mode": True, "diff": True},
-    {f"{NAME}.kmod_image_info": {"archive": "/not/{{ item }}"}, "loop": ["a", "b"]},
+    {f"{NAME}.kmod_image_info": {"archive": "/not/{{ item }}"}, "loop": ["a", "b"], "delegate_to": "localhost"},
 ]
 
 
@@ -47,12 +47,16 @@ def environment(**more: str) -> dict[str, str]:
     return {**kept, "ANSIBLE_COLLECTIONS_PATH": str(ROOT / ".ansible" / "collections"), **more}
 
 
-def play(folder: Path, **more: str) -> Any:
+def playbook(folder: Path) -> list[str]:
     book = [{"hosts": "localhost", "gather_facts": False, "ignore_errors": True, "tasks": TASKS}]
     path = folder / "play.yml"
     path.write_text(json.dumps(book))
     command = [str(Path(sys.executable).with_name("ansible-playbook")), str(path)]
-    command += ["-e", json.dumps({"ansible_python_interpreter": sys.executable})]
+    return [*command, "-e", json.dumps({"ansible_python_interpreter": sys.executable})]
+
+
+def play(folder: Path, **more: str) -> Any:
+    command = playbook(folder)
     settings = environment(ANSIBLE_STDOUT_CALLBACK="ansible.posix.json", ANSIBLE_PIPELINING="1", **more)
     done = subprocess.run(command, env=settings, capture_output=True, text=True, timeout=180)
     assert done.stdout.lstrip().startswith("{"), done.stdout + done.stderr
@@ -69,6 +73,13 @@ def test_results_are_those_of_packed_modules(tmp_path: Path) -> None:
     assert "acelerator" in unknown["msg"]
     assert "/of/the/task" in info["msg"], "the task's environment did not reach the module"
     assert [item["item"] for item in loop["results"]] == ["a", "b"]
+
+
+def test_nothing_is_packed_for_the_controller(tmp_path: Path) -> None:
+    command = [*playbook(tmp_path), "-vvv"]
+    done = subprocess.run(command, env=environment(), capture_output=True, text=True, timeout=180)
+    assert "ok=6" in done.stdout
+    assert "Using module file" not in done.stdout
 
 
 @pytest.fixture
