@@ -91,6 +91,7 @@ def other_cluster(kubeconfig: str | None, yes: bool, extra: list[str]) -> list[P
 OWN_DRIVER, NODE_SUITE = "tests/lab/site/test_8_own_driver.py", "tests/lab/test_kernel_module.py"
 TWO_KERNELS = "tests/lab/test_two_kernels.py"
 BREAKAGES, DRILL = "tests/lab/site/test_2_breakages.py", "tests/lab/site/test_2_drill.py"
+TIMES = "tests/lab/site/test_2_times.py"
 
 
 def test(extra: list[str]) -> list[Phase]:
@@ -116,7 +117,7 @@ def test(extra: list[str]) -> list[Phase]:
         new_lab(),
         on_lab(
             "site on the lab",
-            [*LAB_PYTEST, "tests/lab/site", *(f"--ignore={path}" for path in (OWN_DRIVER, BREAKAGES, DRILL))],
+            [*LAB_PYTEST, "tests/lab/site", *(f"--ignore={path}" for path in (OWN_DRIVER, BREAKAGES, DRILL, TIMES))],
             "50 min",
             "lab up",
             minutes=75,
@@ -142,7 +143,7 @@ def soak(extra: list[str]) -> list[Phase]:
         on_lab("kernel module in the node", [*LAB_PYTEST, NODE_SUITE], "6 min", "every scenario"),
         on_lab("own driver", [*LAB_PYTEST, OWN_DRIVER], "8 min", "every scenario"),
         on_lab("site again", ["lab/lab", "play", "playbooks/site.yml"], "3 min", "own driver"),
-        on_lab("drills and breakages", [*LAB_PYTEST, BREAKAGES, DRILL], "30 min", "site again", minutes=75),
+        on_lab("drills and breakages", [*LAB_PYTEST, BREAKAGES, DRILL, TIMES], "30 min", "site again", minutes=75),
         on_lab("two kernels", [*LAB_PYTEST, TWO_KERNELS], "15 min", "drills and breakages"),
         bench,
         Phase("device plugin, long counts", make("files/device_plugin", "soak"), "5 min"),
