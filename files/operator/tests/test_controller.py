@@ -14,6 +14,7 @@ from accelerator_operator.api import ApiFailure
 from accelerator_operator.controller import Controller
 from accelerator_operator.metrics import Metrics
 from accelerator_operator.objects import labels, owner_uid
+from accelerator_operator.telling import Teller
 from ansible_collections.ecosystem_edge.accelerator.plugins.module_utils import _manifests, _names
 from conftest import make_definition
 from prometheus_client import CollectorRegistry
@@ -40,6 +41,9 @@ class Cluster:
         self.turns: Callable[[Obj], int] = lambda obj: 1
         self.nodes: dict[str, list[Obj]] = {}
         self.there: set[str] = set()
+        self.users: dict[tuple[str, str], Obj] = {}
+        self.looked_up: list[str] = []
+        self.events: list[Obj] = []
         self.censuses = 0
         self._numbers = itertools.count(1)
 
@@ -51,6 +55,17 @@ class Cluster:
         await asyncio.sleep(0)
         found = [obj for (of, _), obj in self.objects.items() if of == kind]
         return copy.deepcopy([obj for obj in found if (wanted or {}).items() <= labels(obj).items()])
+
+    async def pod(self, namespace: str, name: str) -> Obj | None:
+        await asyncio.sleep(0)
+        self.looked_up.append(f"{namespace}/{name}")
+        return copy.deepcopy(self.users.get((namespace, name)))
+
+    async def create_event(self, obj: Obj) -> None:
+        await asyncio.sleep(0)
+        if failure := self.fails(obj):
+            raise failure
+        self.events.append(copy.deepcopy(obj))
 
     async def uids(self, kind: str) -> set[str]:
         await asyncio.sleep(0)
@@ -107,8 +122,17 @@ class Cluster:
 class Pass:
     def __init__(self) -> None:
         self.cluster, self.registry = Cluster(), CollectorRegistry()
-        self.controller = Controller(DEFINITION, "kubernetes", self.cluster, Metrics(KIND, self.registry))  # type: ignore[arg-type]
+        self.reports: dict[str, Any] = {}  # by pod IP
+        api: Any = self.cluster
+        teller = Teller(DEFINITION, api, self.ask)
+        self.controller = Controller(DEFINITION, "kubernetes", api, Metrics(KIND, self.registry), teller)
         self.controller.use_nodes(self.cluster.nodes)
+
+    async def ask(self, address: str) -> Any:
+        report = self.reports[address]
+        if isinstance(report, Exception):
+            raise report
+        return report
 
     def consumers(self) -> float | None:
         return self.registry.get_sample_value(f"{KIND}_consumers")
@@ -211,5 +235,60 @@ def test_what_cannot_be_written_is_told(code: int | None, ready_before: bool, re
         conditions = {one["type"]: one for one in status["conditions"]}
         assert (conditions["Ready"]["reason"], conditions["Degraded"]["status"]) == (reason, degraded)
         assert status["nodes"] == counts, "what was seen is still told"
+
+    play(scenario)
+
+
+def test_a_pod_whose_device_dies_is_told_once() -> None:
+    async def scenario(it: Pass) -> None:
+        cluster = it.cluster
+        cluster.add_node("a")
+        cluster.create("accel")
+        await it.controller.reconcile("accel")
+        cluster.run(1)
+        await it.settle("accel")
+        plugin = {
+            "name": "plugin-1",
+            "labels": {_names.LABEL_INSTANCE: "accel", _names.LABEL_COMPONENT: "device-plugin"},
+        }
+        status = {"conditions": [{"type": "Ready", "status": "True"}], "podIP": "10.0.0.7"}
+        cluster.objects["Pod", "plugin-1"] = {
+            "kind": "Pod",
+            "metadata": plugin,
+            "spec": {"nodeName": "a"},
+            "status": status,
+        }
+        cluster.users["team", "training"] = {"metadata": {"uid": "uid-t"}, "spec": {"nodeName": "a"}}
+        cluster.users["team", "elsewhere"] = {"metadata": {"uid": "uid-e"}, "spec": {"nodeName": "b"}}
+        holders = [{"namespace": "team", "name": name, "container": "c"} for name in ("training", "elsewhere", "gone")]
+        dead = {"id": "3", "health": "Unhealthy", "reason": "DriverReportsFault", "since": "t1", "pods": holders}
+        it.reports["10.0.0.7"] = {"devices": [dead, {"id": "4", "health": "Healthy", "pods": holders}]}
+        await it.controller.reconcile("accel")
+        assert cluster.looked_up == [], "all devices are on offer: nobody is asked"
+
+        counted = {"capacity": {DEFINITION["resource"]: "5"}, "allocatable": {DEFINITION["resource"]: "4"}}
+        cluster.nodes["a"][0] |= counted
+        refused = ApiFailure("create Event", "no", 403)
+        cluster.fails = lambda obj: refused if obj["kind"] == "Event" else None
+        await it.controller.reconcile("accel")
+        assert cluster.events == []
+        cluster.fails = lambda obj: None
+        for _ in range(3):
+            await it.controller.reconcile("accel")
+        (event,) = cluster.events
+        assert event["regarding"] == {
+            "apiVersion": "v1",
+            "kind": "Pod",
+            "namespace": "team",
+            "name": "training",
+            "uid": "uid-t",
+        }
+        assert "device 3 of example.com/accel on node a died: DriverReportsFault" in event["note"]
+
+        it.reports["10.0.0.7"] = ValueError("no JSON")  # what tells cannot hinder what keeps
+        await it.controller.reconcile("accel")
+        it.reports["10.0.0.7"] = {"devices": [{**dead, "since": "t2", "pods": holders[:1]}]}
+        await it.controller.reconcile("accel")
+        assert len({one["metadata"]["name"] for one in cluster.events}) == 2, "another death is another Event"
 
     play(scenario)

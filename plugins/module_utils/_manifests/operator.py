@@ -85,7 +85,12 @@ def _in_namespace(scope: Scope) -> t.List[Json]:
 
 
 def _in_cluster(scope: Scope) -> t.List[Json]:
-    rules = [_rule("", ["nodes"], ["list", "watch", "patch"])]
+    rules = [
+        _rule("", ["nodes"], ["list", "watch", "patch"]),
+        # A device dies under a pod of any namespace.
+        _rule("", ["pods"], ["get"]),
+        _rule("events.k8s.io", ["events"], ["create"]),
+    ]
     bind = _rule(RBAC, ["clusterroles"], ["bind"], resourceNames=[PRIVILEGED_SCC])
     return [*rules, bind] if scope.openshift() else rules
 

@@ -17,6 +17,7 @@ from accelerator_operator.controller import Controller
 from accelerator_operator.handlers import Loops, register
 from accelerator_operator.metrics import Metrics
 from accelerator_operator.objects import Kind
+from accelerator_operator.telling import Teller
 
 
 def arguments() -> argparse.Namespace:
@@ -35,7 +36,7 @@ async def run(options: argparse.Namespace) -> None:
     api = Api(namespace, where["kind"], custom)
     metrics = Metrics(where["kind"], REGISTRY)
     start_http_server(options.metrics_port)
-    controller = Controller(definition, options.platform, api, metrics)
+    controller = Controller(definition, options.platform, api, metrics, Teller(definition, api))
     registry = kopf.OperatorRegistry()
     loops = Loops(controller.reconcile)
     register(

@@ -12,7 +12,7 @@ from lightkube.core.exceptions import ApiError
 from lightkube.generic_resource import create_global_resource, create_namespaced_resource
 from lightkube.types import CascadeType, PatchType
 
-from accelerator_operator.objects import NODE, OWNED_KINDS, POD, Kind, Obj
+from accelerator_operator.objects import EVENT, NODE, OWNED_KINDS, POD, Kind, Obj
 
 
 class ApiFailure(Exception):
@@ -39,13 +39,13 @@ def _resource(kind: str, where: Kind) -> Any:
 
 
 class Api:
-    """Requests within one namespace, and to Nodes."""
+    """Requests within one namespace, to Nodes, and to pods anywhere that have our devices."""
 
     def __init__(self, namespace: str, custom_kind: str, custom: Kind) -> None:
         # An emulated node answers slowly, and a request that is given up is sent again.
         self._client = AsyncClient(timeout=httpx2.Timeout(30.0), field_manager=_names.OPERATOR)
         self._namespace = namespace
-        kinds = {**OWNED_KINDS, "Pod": POD, "Node": NODE, custom_kind: custom}
+        kinds = {**OWNED_KINDS, "Pod": POD, "Node": NODE, "Event": EVENT, custom_kind: custom}
         self._resources = {kind: _resource(kind, where) for kind, where in kinds.items()}
 
     async def get(self, kind: str, name: str) -> Obj | None:
@@ -57,6 +57,26 @@ class Api:
             if failure.code == 404:
                 return None
             raise failure from error
+
+    async def pod(self, namespace: str, name: str) -> Obj | None:
+        """A pod of any namespace."""
+        try:
+            return cast(Obj, await self._client.get(self._resources["Pod"], name, namespace=namespace))
+        except httpx2.HTTPError as error:
+            failure = _failure(f"get Pod {namespace}/{name}", error)
+            if failure.code == 404:
+                return None
+            raise failure from error
+
+    async def create_event(self, obj: Obj) -> None:
+        """One that is there already was told before; in a namespace that goes, nobody reads it any more."""
+        namespace, name = obj["metadata"]["namespace"], obj["metadata"]["name"]
+        try:
+            await self._client.create(self._resources["Event"].from_dict(obj), namespace=namespace)
+        except httpx2.HTTPError as error:
+            failure = _failure(f"create Event {namespace}/{name}", error)
+            if failure.code not in (404, 409):
+                raise failure from error
 
     async def list(self, kind: str, labels: dict[str, str] | None = None) -> list[Obj]:
         """The kind is put back on each item: lists come without."""

@@ -17,6 +17,7 @@ from accelerator_operator.conditions import Verdict, conditions
 from accelerator_operator.metrics import Metrics
 from accelerator_operator.objects import OWNED_KINDS, Obj, component_of, generation, is_going, pod_is_running
 from accelerator_operator.reconcile import Applied, Observed, Plan, conflict, plan, teardown, wanted
+from accelerator_operator.telling import Teller
 
 log = logging.getLogger(__name__)
 
@@ -38,6 +39,7 @@ class Controller:
         platform: str,
         api: Api,
         metrics: Metrics,
+        teller: Teller,
     ) -> None:
         self._definition = definition
         self._platform = platform
@@ -45,11 +47,13 @@ class Controller:
         self._kinds = [kind for kind in OWNED_KINDS if kind != "RoleBinding" or platform == "openshift"]
         self._api = api
         self._metrics = metrics
+        self._teller = teller
         self._nodes: Mapping[str, Collection[Obj]] = {}
         self._kind: str = definition["operator"]["api"]["kind"]
         self._finalizer = f"{definition['operator']['api']['group']}/operator"
         self._applied: dict[str, Applied] = {}
         self._gone: set[str] = set()
+        self._latest: Observed | None = None
         self._census_due = 0.0
         self._pass = asyncio.Lock()
 
@@ -84,7 +88,10 @@ class Controller:
         with self._metrics.duration.time(), self._metrics.errors.count_exceptions():
             if is_going(resource):
                 return await self._delete(resource)
-            return await self._keep(resource)
+            seconds = await self._keep(resource)
+        if self._latest:
+            await self._teller.tell(self._latest)
+        return seconds
 
     async def _keep(self, resource: Obj) -> float:
         if self._finalizer not in resource["metadata"].get("finalizers", []):
@@ -150,11 +157,12 @@ class Controller:
         pods = await self._api.list("Pod")
         consumers = [pod for pod in pods if component_of(pod, self._definition["name"]) == "consumer"]
         self._metrics.consumers.set(sum(map(pod_is_running, consumers)))
-        return Observed(
+        self._latest = Observed(
             objects=[obj for found in lists for obj in found],
             nodes=[view for view in await self._views() if view["uid"] not in self._gone],
             pods=pods,
         )
+        return self._latest
 
     async def _views(self) -> list[Obj]:
         """Of all Nodes whose deletion was not told; now and then they are counted, to find those that are gone."""

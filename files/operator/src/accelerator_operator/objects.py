@@ -36,6 +36,7 @@ OWNED_KINDS = {
     "RoleBinding": Kind("rbac.authorization.k8s.io", "v1", "rolebindings"),
 }
 POD = Kind("", "v1", "pods")
+EVENT = Kind("events.k8s.io", "v1", "events")
 NODE = Kind("", "v1", "nodes", namespaced=False)
 
 

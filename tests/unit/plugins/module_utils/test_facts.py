@@ -192,7 +192,11 @@ def test_who_writes_a_role_needs_what_it_grants() -> None:
     in_namespace, in_cluster = ({str(need) for need in granted} for _escalate, granted in found)
     assert "patch ptemplates/status.pt.example.com (namespace ptemplate)" in in_namespace
     assert "delete modules.kmm.sigs.x-k8s.io (namespace ptemplate)" in in_namespace
-    assert in_cluster == {f"{verb} nodes (cluster-wide)" for verb in ("list", "watch", "patch")}
+    assert in_cluster == {
+        *(f"{verb} nodes (cluster-wide)" for verb in ("list", "watch", "patch")),
+        "get pods (cluster-wide)",
+        "create events.events.k8s.io (cluster-wide)",
+    }
     assert _facts_permissions.grants(definitions.example(managed_by="playbook"), definitions.facts()) == []
 
 

@@ -303,6 +303,8 @@ def test_the_operators_rights_have_no_wildcard_and_are_what_its_readme_says() ->
     assert not [rule for rule in rules if "*" in json.dumps(rule)]
     assert of(objects, "ClusterRole")["rules"] == [
         {"apiGroups": [""], "resources": ["nodes"], "verbs": ["list", "watch", "patch"]},
+        {"apiGroups": [""], "resources": ["pods"], "verbs": ["get"]},
+        {"apiGroups": ["events.k8s.io"], "resources": ["events"], "verbs": ["create"]},
         {
             "apiGroups": ["rbac.authorization.k8s.io"],
             "resources": ["clusterroles"],
