@@ -109,7 +109,7 @@ class Cluster:
             subprocess.Popen(
                 argv, cwd=folder, env={**os.environ, **mark}, stdout=log, stderr=log, start_new_session=True
             )
-        eventually(self._is_ready, 60)
+        eventually(self._is_ready, 240)  # a busy machine starts it slowly
 
     def _is_ready(self) -> bool:
         try:

@@ -17,7 +17,7 @@ CUSTOM, OPERATOR = f"ptemplates.pt.example.com/{NAME}", f"deployment/{NAME}-oper
 PLUGIN_PODS = ("pod", "-l", f"app.kubernetes.io/name={NAME}-device-plugin")
 VERSION_LABEL = f"kmm.node.kubernetes.io/version-module.{NAMESPACE}.{NAME}"
 KUBELET_SOCKET = "/var/lib/kubelet/device-plugins/kubelet.sock"
-TEAM = "default"
+TEAM, OF_NFD = "default", ("-n", "openshift-nfd")
 
 
 class Ward:
@@ -31,18 +31,19 @@ class Ward:
     def kubectl(self, *argv: str, check: bool = True) -> str:
         return self.lab.kubectl("-n", NAMESPACE, *argv, check=check)
 
-    def get(self, what: str) -> dict[str, Any]:
-        return json.loads(self.kubectl("get", what, "-o", "json"))
+    def get(self, what: str, *where: str) -> dict[str, Any]:
+        return json.loads(self.kubectl("get", what, *where, "-o", "json"))
 
     def patch(self, what: str, patch: Any, kind: str = "merge") -> None:
         self.kubectl("patch", what, f"--type={kind}", "-p", json.dumps(patch))
 
-    def keep(self, what: str) -> None:
-        self.kept[what] = self.get(what)
+    def keep(self, what: str, *where: str) -> None:
+        self.kept[what] = self.get(what, *where)
 
-    def delete(self, what: str) -> None:
-        self.keep(what)
-        self.kubectl("delete", what, "--wait=true")
+    def delete(self, what: str, *where: str) -> None:
+        """where: flags, for what is not in the accelerator's namespace."""
+        self.keep(what, *where)
+        self.kubectl("delete", what, *where, "--wait=true")
 
     def again(self, what: str) -> None:
         """As it was kept, but for what the API server writes."""
@@ -310,7 +311,9 @@ BREAKAGES = (
         _undo(MODULE),
     ),
     Breakage("Module deleted", "module", "^not there", lambda w: w.delete(MODULE), lambda w: w.again(MODULE)),
-    Breakage("NodeFeatureRule deleted", "label", "no such rule", lambda w: w.delete(RULE), lambda w: w.again(RULE)),
+    Breakage(
+        "NodeFeatureRule deleted", "label", "no such rule", lambda w: w.delete(RULE, *OF_NFD), lambda w: w.again(RULE)
+    ),
     Breakage(
         "kubelet stopped",
         "node",

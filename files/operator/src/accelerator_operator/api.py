@@ -72,7 +72,8 @@ class Api:
         """One that is there already was told before; in a namespace that goes, nobody reads it any more."""
         namespace, name = obj["metadata"]["namespace"], obj["metadata"]["name"]
         try:
-            await self._client.create(self._resources["Event"].from_dict(obj), namespace=namespace)
+            # A generic resource has no type that lightkube's overloads know.
+            await cast(Any, self._client).create(self._resources["Event"].from_dict(obj), namespace=namespace)
         except httpx2.HTTPError as error:
             failure = _failure(f"create Event {namespace}/{name}", error)
             if failure.code not in (404, 409):
