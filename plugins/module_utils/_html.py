@@ -16,7 +16,7 @@ body { font: 15px/1.45 system-ui, sans-serif; margin: 2rem auto; max-width: 80re
 table { border-collapse: collapse; margin: .5rem 0 2rem; width: 100%; }
 th, td { border-bottom: 1px solid #8886; padding: .3rem .6rem; text-align: left; vertical-align: top; }
 td.number, th.number { text-align: right; font-variant-numeric: tabular-nums; }
-td { overflow-wrap: anywhere; }
+td { overflow-wrap: break-word; }
 code { font-size: .92em; }
 .good { color: var(--good); } .bad { color: var(--bad); } .odd { color: var(--odd); } .none { color: var(--none); }
 rect.good { fill: var(--good); } rect.bad { fill: var(--bad); } rect.odd { fill: var(--odd); }

@@ -203,6 +203,7 @@ def _pods(*names: str) -> Callable[[Ward], None]:
     return lambda ward: ward.no_pod(*names)
 
 
+QUICK = 8  # of BREAKAGES, from the first
 # Cheap ones first; those that reload the driver, then the kubelet, then the one that brings the operator back.
 BREAKAGES = (
     Breakage(
