@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import statistics
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,7 @@ HERE = Path(__file__).parent
 RESTARTS, FAULTS, POLLED = 20, 200, 10
 BOUND = 5.0  # seconds, issued by an emulated node
 SITE, MEASURED = "example.com/ptemplate", "example.com/measured"
-PLUGIN = ("-n", "ptemplate", "-l", "app.kubernetes.io/name=ptemplate-device-plugin")
-POD, TEAM = "measure", "default"
+POD, TEAM, PORT = "measure", "default", 9401
 HOST_PATHS = {
     "/host/dev": "/dev",
     "/var/lib/kubelet/device-plugins": "/var/lib/kubelet/device-plugins",
@@ -30,11 +30,6 @@ def percentile(values: list[float], part: float) -> float:
     return sorted(values)[min(len(values) - 1, int(len(values) * part))]
 
 
-def plugin_pod(lab: Lab) -> dict[str, Any]:
-    (pod,) = lab.get("pods", *PLUGIN)["items"]
-    return pod
-
-
 def whole(lab: Lab) -> bool:
     return lab.allocatable(SITE) == 5 * len(lab.nodes)
 
@@ -44,33 +39,19 @@ def _healthy(lab: Lab) -> None:
     wait_for("healthy before the test", lambda: whole(lab), 300)
 
 
-def test_twenty_restarts_of_the_kubelet(lab: Lab, say: Callable[[str], None]) -> None:
-    before = plugin_pod(lab)
-    url = f"http://{before['status']['podIP']}:9400/metrics"
-    script = (HERE / "in_node_restarts.py").read_text()
-    said = lab.run("lab/lab", "ssh", lab.nodes[0], f"python3 - {url} {RESTARTS}", text=script)
-    rows = [json.loads(line) for line in said.splitlines() if line.startswith("{")]
-    times = [row["seconds"] for row in rows]
-    assert len(rows) == RESTARTS
-    assert len({row["process"] for row in rows}) == 1, "the plugin's process was another"
-    wait_for("devices back after the last restart", lambda: whole(lab), 300)
-    after = plugin_pod(lab)
-    assert after["metadata"]["uid"] == before["metadata"]["uid"]
-    assert after["status"]["containerStatuses"][0]["restartCount"] == 0
-    say(
-        f"{RESTARTS} restarts of the real kubelet: registered again after worst {max(times):.2f} s, "
-        f"median {statistics.median(times):.2f} s, by the same process"
-    )
-
-
 @pytest.fixture
-def pod(lab: Lab) -> Iterator[str]:
-    """One that may make faults and ask the kubelet, which the plugin's own may not."""
-    image = plugin_pod(lab)["spec"]["containers"][0]["image"]
+def image(lab: Lab) -> str:
+    (plugin,) = lab.get("daemonset", "-n", "ptemplate", "-l", "app.kubernetes.io/component=device-plugin")["items"]
+    return plugin["spec"]["template"]["spec"]["containers"][0]["image"]
+
+
+@contextmanager
+def pod(lab: Lab, image: str, *command: str) -> Iterator[dict[str, Any]]:
+    """Beside the plugin of the site, which goes with the label of KMM whenever the node is not ready."""
     container = {
         "name": "one",
         "image": image,
-        "command": ["sh", "-c", "trap exit TERM; sleep 3600 & wait"],
+        "command": command,
         "securityContext": {"privileged": True},
         "volumeMounts": [{"name": f"v{at}", "mountPath": path} for at, path in enumerate(HOST_PATHS)],
     }
@@ -80,22 +61,43 @@ def pod(lab: Lab) -> Iterator[str]:
     lab.run("lab/lab", "kubectl", "create", "-f", "-", text=json.dumps(item))
     try:
         lab.kubectl("-n", TEAM, "wait", f"pod/{POD}", "--for=condition=Ready", "--timeout=120s")
-        for path in (HERE / "in_pod_faults.py", ROOT / "tests" / "bench" / "minimal_plugin.py"):
-            copy = ("sh", "-c", f"cat > /tmp/{path.name}")
-            lab.run("lab/lab", "kubectl", "-n", TEAM, "exec", "-i", POD, "--", *copy, text=path.read_text())
-        yield POD
+        yield lab.get("pod", POD, "-n", TEAM)
     finally:
         lab.kubectl("-n", TEAM, "delete", "pod", POD, "--wait=true")
 
 
-def measured(lab: Lab, pod: str, *arguments: str) -> dict[str, list[float]]:
-    said = lab.kubectl("-n", TEAM, "exec", pod, "--", "python3", "/tmp/in_pod_faults.py", *arguments)
+def test_twenty_restarts_of_the_kubelet(lab: Lab, image: str, say: Callable[[str], None]) -> None:
+    plugin = ["python3", "-m", "accelerator_device_plugin", f"--resource={MEASURED}", "--device-glob=/dev/ptemplate-*"]
+    with pod(lab, image, *plugin, "--root=/host", f"--http-port={PORT}") as made:
+        wait_for("the plugin's devices", lambda: lab.allocatable(MEASURED) == 5, 120)
+        url = f"http://{made['status']['podIP']}:{PORT}/metrics"
+        script = (HERE / "in_node_restarts.py").read_text()
+        said = lab.run("lab/lab", "ssh", lab.nodes[0], f"python3 - {url} {RESTARTS}", text=script)
+        wait_for("devices back after the last restart", lambda: lab.allocatable(MEASURED) == 5 and whole(lab), 300)
+        (status,) = lab.get("pod", POD, "-n", TEAM)["status"]["containerStatuses"]
+    rows = [json.loads(line) for line in said.splitlines() if line.startswith("{")]
+    times = [row["seconds"] for row in rows]
+    assert len(rows) == RESTARTS
+    assert len({row["process"] for row in rows}) == 1, "the plugin's process was another"
+    assert status["restartCount"] == 0
+    say(
+        f"{RESTARTS} restarts of the real kubelet: registered again after worst {max(times):.2f} s, "
+        f"median {statistics.median(times):.2f} s, by the same process"
+    )
+
+
+def measured(lab: Lab, *arguments: str) -> dict[str, list[float]]:
+    said = lab.kubectl("-n", TEAM, "exec", POD, "--", "python3", "/tmp/in_pod_faults.py", *arguments)
     return json.loads(said.splitlines()[-1])
 
 
-def test_faults_reach_the_real_kubelet(lab: Lab, pod: str, say: Callable[[str], None]) -> None:
-    ours = measured(lab, pod, "ours", "error", str(FAULTS))
-    polled = measured(lab, pod, "minimal", "removed", str(POLLED))
+def test_faults_reach_the_real_kubelet(lab: Lab, image: str, say: Callable[[str], None]) -> None:
+    with pod(lab, image, "sh", "-c", "trap exit TERM; sleep 3600 & wait"):
+        for path in (HERE / "in_pod_faults.py", ROOT / "tests" / "bench" / "minimal_plugin.py"):
+            copy = ("sh", "-c", f"cat > /tmp/{path.name}")
+            lab.run("lab/lab", "kubectl", "-n", TEAM, "exec", "-i", POD, "--", *copy, text=path.read_text())
+        ours = measured(lab, "ours", "error", str(FAULTS))
+        polled = measured(lab, "minimal", "removed", str(POLLED))
     assert {key: len(times) for key, times in ours.items()} == {"down": FAULTS, "up": FAULTS}
     for name, found in ((f"{FAULTS} faults", ours), (f"{POLLED} faults, minimal plugin that polls", polled)):
         for what, times in found.items():

@@ -111,6 +111,20 @@ def test_nothing_of_the_child_stays_but_what_it_says(modules: Path) -> None:
     assert "direct_test_modules.talks" not in sys.modules
 
 
+def test_warnings_are_in_the_answer(modules: Path) -> None:
+    """They are the controller's to show, and a registered result has them."""
+    (modules / "warns.py").write_text(
+        "from ansible.module_utils.basic import AnsibleModule\n"
+        "def main():\n"
+        "    module = AnsibleModule(argument_spec={})\n"
+        "    module.warn('careful')\n"
+        "    module.exit_json(changed=False)\n"
+    )
+    said = _direct._forked("warns", _direct._encoded({"_ansible_remote_tmp": str(modules)}), {})
+    assert "careful" in str(json.loads(said["stdout"])["warnings"])
+    assert said["stderr"] == ""
+
+
 def test_a_module_that_crashes_is_told_with_its_traceback(modules: Path) -> None:
     (modules / "breaks.py").write_text("def main():\n    raise LookupError('of mine')\n")
     said = _direct._forked("breaks", b"{}", {})
