@@ -91,17 +91,20 @@ def measured(lab: Lab, *arguments: str) -> dict[str, list[float]]:
     return json.loads(said.splitlines()[-1])
 
 
+def tell(say: Callable[[str], None], name: str, found: dict[str, list[float]]) -> None:
+    for what, times in found.items():
+        p50, p99 = (percentile(times, part) for part in (0.5, 0.99))
+        way = "fault to unhealthy" if what == "down" else "and back"
+        say(f"{name}, {way} at the real kubelet: p50 {p50:.3f} s, p99 {p99:.3f} s")
+
+
 def test_faults_reach_the_real_kubelet(lab: Lab, image: str, say: Callable[[str], None]) -> None:
     with pod(lab, image, "sh", "-c", "trap exit TERM; sleep 3600 & wait"):
         for path in (HERE / "in_pod_faults.py", ROOT / "tests" / "bench" / "minimal_plugin.py"):
             copy = ("sh", "-c", f"cat > /tmp/{path.name}")
             lab.run("lab/lab", "kubectl", "-n", TEAM, "exec", "-i", POD, "--", *copy, text=path.read_text())
         ours = measured(lab, "ours", "error", str(FAULTS))
-        polled = measured(lab, "minimal", "removed", str(POLLED))
+        tell(say, f"{FAULTS} faults", ours)
+        tell(say, f"{POLLED} faults, minimal plugin that polls", measured(lab, "minimal", "removed", str(POLLED)))
     assert {key: len(times) for key, times in ours.items()} == {"down": FAULTS, "up": FAULTS}
-    for name, found in ((f"{FAULTS} faults", ours), (f"{POLLED} faults, minimal plugin that polls", polled)):
-        for what, times in found.items():
-            p50, p99 = (percentile(times, part) for part in (0.5, 0.99))
-            way = "fault to unhealthy" if what == "down" else "and back"
-            say(f"{name}, {way} at the real kubelet: p50 {p50:.3f} s, p99 {p99:.3f} s")
     assert percentile(ours["down"], 0.99) < BOUND
