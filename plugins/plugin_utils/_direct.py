@@ -119,9 +119,8 @@ def _child(name: str, arguments: bytes, environment: t.Mapping[str, str], stdout
         basic._ANSIBLE_ARGS = arguments
         if _profiles():
             basic._ANSIBLE_PROFILE = PROFILE
-            importlib.import_module(
-                "ansible.module_utils._internal"
-            ).is_controller = False  # warnings go into the answer
+            # Else warnings would be shown here, and not be in the answer.
+            vars(importlib.import_module("ansible.module_utils._internal")).update(is_controller=False)
         importlib.import_module(f"{MODULES}.{name}").main()
     except SystemExit as end:
         code = end.code
