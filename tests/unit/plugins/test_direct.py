@@ -28,7 +28,7 @@ GIVEN: dict[str, Any] = {
 TASKS: list[dict[str, Any]] = [
     {f"{NAME}.accelerator_definition": {"accelerator": GIVEN, "directory": "/"}},
     {f"{NAME}.accelerator_definition": {"accelerator": {"name": 3}, "directory": "/"}},
-    {f"{NAME}.accelerator_definition": {"accelerator": GIVEN, "acelerator": {}, "directory": "/"}},
+    {f"{NAME}.accelerator_definition": {"accelerator": GIVEN, "mistaken": {}, "directory": "/"}},
     {f"{NAME}.accelerator_info": {}, "environment": {"K8S_AUTH_KUBECONFIG": "/of/the/task"}},
     {f"{NAME}.kmod_image_info": {"archive": "/not/there"}, "check_mode": True, "diff": True},
     {f"{NAME}.kmod_image_info": {"archive": "/not/{{ item }}"}, "loop": ["a", "b"], "delegate_to": "localhost"},
@@ -70,7 +70,7 @@ def test_results_are_those_of_packed_modules(tmp_path: Path) -> None:
     definition, wrong, unknown, info, _archive, loop = direct
     assert definition["ansible_facts"]["accelerator_definition"]["name"] == "widget"
     assert wrong["mistakes"]
-    assert "acelerator" in unknown["msg"]
+    assert "mistaken" in unknown["msg"]
     assert "/of/the/task" in info["msg"], "the task's environment did not reach the module"
     assert [item["item"] for item in loop["results"]] == ["a", "b"]
 
