@@ -37,19 +37,21 @@ def until(what: str, true: Callable[[], bool]) -> float:
     return time.monotonic() - began
 
 
+def one(offered: Callable[[], set[str]], key: str, fault: str) -> tuple[float, float]:
+    file = FAULTS / f"ptemplate-{key}" / "fault"
+    try:
+        file.write_text(fault)
+        down = until(f"{key} is ill", lambda: key not in offered())
+    finally:
+        file.write_text("none")
+    return down, until(f"{key} is well", lambda: key in offered())
+
+
 def measure(offered: Callable[[], set[str]], fault: str, times: int) -> dict[str, list[float]]:
     until("devices", lambda: len(offered()) > 0)
-    keys = sorted(offered())
-    down, up = [], []
-    for key in itertools.islice(itertools.cycle(keys), times):
-        file = FAULTS / f"ptemplate-{key}" / "fault"
-        try:
-            file.write_text(fault)
-            down.append(until(f"{key} is ill", lambda: key not in offered()))  # noqa: B023
-        finally:
-            file.write_text("none")
-        up.append(until(f"{key} is well", lambda: key in offered()))  # noqa: B023
-    return {"down": down, "up": up}
+    keys = itertools.islice(itertools.cycle(sorted(offered())), times)
+    seconds = [one(offered, key, fault) for key in keys]
+    return {"down": [down for down, _up in seconds], "up": [up for _down, up in seconds]}
 
 
 def main(whose: str, fault: str, times: str) -> None:

@@ -49,21 +49,17 @@ class Api:
         self._resources = {kind: _resource(kind, where) for kind, where in kinds.items()}
 
     async def get(self, kind: str, name: str) -> Obj | None:
-        resource = self._resources[kind]
-        try:
-            return cast(Obj, await self._client.get(resource, name, namespace=self._namespace))
-        except httpx2.HTTPError as error:
-            failure = _failure(f"get {kind} {self._namespace}/{name}", error)
-            if failure.code == 404:
-                return None
-            raise failure from error
+        return await self._get(kind, self._namespace, name)
 
     async def pod(self, namespace: str, name: str) -> Obj | None:
         """A pod of any namespace."""
+        return await self._get("Pod", namespace, name)
+
+    async def _get(self, kind: str, namespace: str, name: str) -> Obj | None:
         try:
-            return cast(Obj, await self._client.get(self._resources["Pod"], name, namespace=namespace))
+            return cast(Obj, await self._client.get(self._resources[kind], name, namespace=namespace))
         except httpx2.HTTPError as error:
-            failure = _failure(f"get Pod {namespace}/{name}", error)
+            failure = _failure(f"get {kind} {namespace}/{name}", error)
             if failure.code == 404:
                 return None
             raise failure from error
