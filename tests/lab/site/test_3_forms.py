@@ -20,7 +20,8 @@ sys.path.insert(0, str(ROOT / "tests" / "repo"))
 
 from guide import Block, blocks
 
-BLOCKS = [block for block in blocks(ROOT) if block.marker == "test: lab"]
+# A question whose good answer is nothing, such as which pods have an ill device, is marked as one.
+BLOCKS = [block for block in blocks(ROOT) if block.marker in {"test: lab", "test: lab-may-be-silent"}]
 
 
 def test_installed_tarball_runs_the_site(lab: Lab, tmp_path: Path, say: Callable[[str], None]) -> None:
@@ -126,4 +127,4 @@ def load_template(name: str) -> dict[str, Any]:
 
 @pytest.mark.parametrize("block", BLOCKS, ids=lambda block: block.name)
 def test_the_guides_commands_run(users_checkout: UsersCheckout, block: Block) -> None:
-    users_checkout.run(block.text)
+    users_checkout.run(block.text, silent=block.marker == "test: lab-may-be-silent")
