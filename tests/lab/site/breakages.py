@@ -84,7 +84,8 @@ class Ward:
 class Breakage:
     """link and said: what accelerator_explain is to answer, for the pod if one is given, else for the node.
 
-    A link that leads to the next has both, with a stroke between them.
+    A link that leads to the next has both, with a stroke between them. soak: takes minutes, or breaks a link that
+    another breaks faster, so that it belongs to make soak.
     """
 
     name: str
@@ -93,6 +94,7 @@ class Breakage:
     do: Callable[[Ward], Any]
     undo: Callable[[Ward], Any]
     pod: str = ""
+    soak: bool = False
 
 
 def _container(ward: Ward, **fields: Any) -> None:
@@ -203,7 +205,6 @@ def _pods(*names: str) -> Callable[[Ward], None]:
     return lambda ward: ward.no_pod(*names)
 
 
-QUICK = 8  # of BREAKAGES, from the first
 # Cheap ones first; those that reload the driver, then the kubelet, then the one that brings the operator back.
 BREAKAGES = (
     Breakage(
@@ -257,6 +258,7 @@ BREAKAGES = (
         "ErrImagePull|ImagePullBackOff",
         _plugin({"image": "localhost:1/no/such:1"}),
         _undo(PLUGIN),
+        soak=True,
     ),
     Breakage(
         "plugin kept off the node",
@@ -264,6 +266,7 @@ BREAKAGES = (
         r"no pod on \S+, which lacks disk=ssd",
         _spec(PLUGIN, {"template": {"spec": {"nodeSelector": {"disk": "ssd"}}}}),
         _undo(PLUGIN),
+        soak=True,
     ),
     Breakage(
         "plugin's DaemonSet deleted", "plugin", "^not there", lambda w: w.delete(PLUGIN), lambda w: w.again(PLUGIN)
@@ -274,6 +277,7 @@ BREAKAGES = (
         r"no pod on \S+; 0 of",
         _quota,
         lambda w: w.kubectl("delete", "resourcequota", "none-left"),
+        soak=True,
     ),
     Breakage(
         "kubelet's socket deleted",
@@ -281,6 +285,7 @@ BREAKAGES = (
         "false",
         _no_kubelet_socket,
         lambda w: w.ssh("systemctl restart kubelet"),
+        soak=True,
     ),
     Breakage("node tainted", "taints", "team=a:NoSchedule", _taint, _untaint),
     Breakage(
@@ -289,6 +294,7 @@ BREAKAGES = (
         "unschedulable:NoSchedule",
         lambda w: w.kubectl("cordon", w.node),
         lambda w: w.kubectl("uncordon", w.node),
+        soak=True,
     ),
     Breakage(
         "Module that selects other nodes",
@@ -296,6 +302,7 @@ BREAKAGES = (
         "wants disk=ssd",
         _spec(MODULE, {"selector": {"disk": "ssd"}}),
         _undo(MODULE),
+        soak=True,
     ),
     Breakage(
         "version's label gone",
@@ -303,6 +310,7 @@ BREAKAGES = (
         "not there",
         lambda w: w.kubectl("label", "node", w.node, f"{VERSION_LABEL}-"),
         lambda w: w.kubectl("label", "node", w.node, f"{VERSION_LABEL}=0.1.0"),
+        soak=True,
     ),
     Breakage(
         "driver that does not load",
@@ -311,7 +319,9 @@ BREAKAGES = (
         lambda w: _container(w, modprobe={"moduleName": "no_such_module"}),
         _undo(MODULE),
     ),
-    Breakage("Module deleted", "module", "^not there", lambda w: w.delete(MODULE), lambda w: w.again(MODULE)),
+    Breakage(
+        "Module deleted", "module", "^not there", lambda w: w.delete(MODULE), lambda w: w.again(MODULE), soak=True
+    ),
     Breakage(
         "NodeFeatureRule deleted", "label", "no such rule", lambda w: w.delete(RULE, *OF_NFD), lambda w: w.again(RULE)
     ),
@@ -321,6 +331,7 @@ BREAKAGES = (
         "stopped posting node status|not ready",
         lambda w: w.ssh("systemctl stop kubelet"),
         lambda w: w.ssh("systemctl start kubelet"),
+        soak=True,
     ),
     Breakage(
         "custom resource that nobody acts on",
