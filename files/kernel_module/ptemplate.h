@@ -28,8 +28,9 @@
  * file share its position without losing a write.
  *
  * The rest is in sysfs, below /sys/class/ptemplate/ptemplate-N: health ("ok", "failed" or "hung",
- * which can be polled with POLLPRI) and statistics/. Each change of health is a uevent "change"
- * with HEALTH=, also HEALTH=removed before the uevent "remove".
+ * which can be polled with POLLPRI), statistics/, and reset: root writes 1 while no program has the
+ * device open, and it holds again what it held when it appeared. Each change of health is a uevent
+ * "change" with HEALTH=, also HEALTH=removed before the uevent "remove".
  */
 #ifndef PTEMPLATE_H
 #define PTEMPLATE_H

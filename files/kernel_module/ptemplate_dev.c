@@ -200,6 +200,30 @@ static long reset(struct ptemplate_file *ptfile, const struct file *file)
 	return 0;
 }
 
+/*
+ * For whoever hands the device on to the next user. Waits for nobody: a removal waits for it, and
+ * a transfer lasts as long as its process likes.
+ */
+int ptemplate_reset_unused(struct ptemplate_device *ptdev)
+{
+	int err = 0;
+
+	if (!mutex_trylock(&ptdev->io))
+		return -EBUSY;
+	if (ptemplate_is_open(ptdev))
+		err = -EBUSY;
+	else if (READ_ONCE(ptdev->fault) == PTEMPLATE_FAULT_ERROR)
+		err = -EIO;
+	else if (READ_ONCE(ptdev->fault) == PTEMPLATE_FAULT_HANG)
+		err = -EAGAIN;
+	else
+		ptemplate_fill(&ptdev->content, ptemplate.text);
+	mutex_unlock(&ptdev->io);
+	if (err == -EIO)
+		ptemplate_count(ptdev, PTEMPLATE_ERRORS, 1);
+	return err;
+}
+
 static long ptemplate_ioctl(struct file *file, unsigned int command, unsigned long argument)
 {
 	struct ptemplate_file *ptfile = file->private_data;

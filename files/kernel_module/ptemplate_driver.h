@@ -10,8 +10,8 @@
  *
  * The lock rule:
  *
- *	plug	presence and health. Held while the node is made or removed, which waits for readers
- *		of its sysfs attributes, so these take no lock.
+ *	plug	presence and health. Held while the node is made or removed, which waits for whoever
+ *		is in one of its sysfs attributes, so these must not take plug, nor wait for io.
  *	io	content. Held while user memory is copied, so that each read sees each write whole
  *		or not at all. Such a copy may wait for a page as long as a process likes, so
  *		whoever waits for io can be interrupted by a signal.
@@ -98,6 +98,7 @@ static inline void ptemplate_count(struct ptemplate_device *ptdev, enum ptemplat
 
 /* ptemplate_dev.c */
 extern const struct file_operations ptemplate_fops;
+int ptemplate_reset_unused(struct ptemplate_device *ptdev);
 
 /* ptemplate_plug.c: the caller holds plug. */
 int ptemplate_appear(struct ptemplate_device *ptdev);
@@ -108,6 +109,7 @@ int ptemplate_set_fault(struct ptemplate_device *ptdev, enum ptemplate_fault fau
 struct ptemplate_file *ptemplate_file_new(struct ptemplate_device *ptdev);
 void ptemplate_file_add(struct ptemplate_file *ptfile);
 void ptemplate_file_free(struct ptemplate_file *ptfile);
+bool ptemplate_is_open(struct ptemplate_device *ptdev);
 void ptemplate_holders_init(struct dentry *folder);
 
 /* ptemplate_faults.c */

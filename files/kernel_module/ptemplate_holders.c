@@ -65,6 +65,19 @@ void ptemplate_file_free(struct ptemplate_file *ptfile)
 	kfree(ptfile);
 }
 
+/* A file of a device that was removed since does not count: it never gets there again. */
+bool ptemplate_is_open(struct ptemplate_device *ptdev)
+{
+	const struct ptemplate_file *ptfile;
+	bool found = false;
+
+	mutex_lock(&ptdev->files_lock);
+	list_for_each_entry(ptfile, &ptdev->files, entry)
+		found |= ptfile->generation == READ_ONCE(ptdev->generation);
+	mutex_unlock(&ptdev->files_lock);
+	return found;
+}
+
 static void show_files(struct seq_file *seq, const struct ptemplate_device *ptdev)
 {
 	const struct ptemplate_file *ptfile;

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * The sysfs attributes of a device: health and statistics/. They take no lock, since a removal
- * waits for their readers while it holds one.
+ * The sysfs attributes of a device: health, reset and statistics/. A removal waits for whoever is
+ * in one while it holds plug, so none of them waits.
  */
 #include <linux/device.h>
+#include <linux/kernel.h>
 #include <linux/sysfs.h>
 
 #include "ptemplate_driver.h"
@@ -15,6 +16,22 @@ static ssize_t health_show(struct device *node, struct device_attribute *attribu
 	return sysfs_emit(text, "%s\n", ptemplate_health_name(READ_ONCE(ptdev->fault)));
 }
 static DEVICE_ATTR_RO(health);
+
+static ssize_t reset_store(struct device *node, struct device_attribute *attribute,
+			   const char *text, size_t size)
+{
+	bool wanted;
+	int err;
+
+	err = kstrtobool(text, &wanted);
+	if (err)
+		return err;
+	if (!wanted)
+		return -EINVAL;
+	err = ptemplate_reset_unused(dev_get_drvdata(node));
+	return err ? err : size;
+}
+static DEVICE_ATTR_WO(reset);
 
 struct counter_attribute {
 	struct device_attribute attribute;
@@ -45,6 +62,7 @@ COUNTER(errors, PTEMPLATE_ERRORS);
 
 static struct attribute *device_attributes[] = {
 	&dev_attr_health.attr,
+	&dev_attr_reset.attr,
 	NULL,
 };
 

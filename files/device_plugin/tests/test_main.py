@@ -46,6 +46,18 @@ def test_health_settings_become_a_policy(tmp_path: Path) -> None:
     assert (settings.health_file, settings.probe) == ("device/health", True)
 
 
+def test_a_reset_is_for_devices_that_are_one_pod_s(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    flags = ["--resource=a.b/c", "--device-glob=/dev/c-*", f"--plugin-dir={tmp_path}", "--pre-start=reset"]
+    settings = parse(flags, {})
+    assert (settings.grant.pre_start, settings.reset_file) == (True, "reset")
+    assert parse([*flags, "--pre-start=look"], {}).reset_file == ""
+    with pytest.raises(SystemExit):
+        parse([*flags, "--replicas=2"], {})
+    assert "expected none or look where pods share a device" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("flag", "value", "expected"),
     [
@@ -56,6 +68,8 @@ def test_health_settings_become_a_policy(tmp_path: Path) -> None:
         ("--http-port", "70000", "expected a port number, got '70000'"),
         ("--health-file", "../health", "expected a path below the device's sysfs folder, got '../health'"),
         ("--health-file", "/sys/health", "expected a path below the device's sysfs folder"),
+        ("--reset-file", "", "expected a path below the device's sysfs folder"),
+        ("--pre-start", "wipe", "expected none, look or reset, got 'wipe'"),
         ("--serial-file", "a//b", "expected a path below the device's sysfs folder"),
         ("--health-words", ",", "expected at least one word"),
         ("--probe", "yes", "expected none or open, got 'yes'"),
@@ -66,7 +80,6 @@ def test_health_settings_become_a_policy(tmp_path: Path) -> None:
         ("--settle", "20/10", "expected SECONDS/MOST, MOST not below SECONDS"),
         ("--replicas", "0", "expected a number from 1 to 1000"),
         ("--prefer", "best", "expected packed or spread"),
-        ("--pre-start", "reset", "expected none or look"),
         ("--cdi-dir", "/nowhere", "expected an existing folder"),
         ("--state-file", "/nowhere/state", "expected a file in an existing folder"),
         ("--plugin-dir", "/nowhere", "expected an existing folder (mounted from the node, writable)"),

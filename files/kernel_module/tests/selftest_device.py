@@ -13,6 +13,7 @@ import errno
 import fcntl
 import os
 import select
+import stat
 import struct
 import sys
 import threading
@@ -72,6 +73,16 @@ def query(handle: int) -> dict[str, int]:
 
 def reset(handle: int) -> None:
     fcntl.ioctl(handle, IOC_RESET)
+
+
+def reset_file(path: str) -> Path:
+    return Path("/sys/class/ptemplate") / Path(path).name / "reset"
+
+
+def reset_unused(path: str, word: bytes = b"1") -> None:
+    """By root, through sysfs. Opened without O_CREAT, which is another error when the device has gone."""
+    with opened(str(reset_file(path)), os.O_WRONLY) as handle:
+        os.write(handle, word)
 
 
 def content(path: str) -> bytes:
@@ -182,6 +193,21 @@ def test_reset_brings_the_first_content_back(path: str, capacity: int) -> None:
         expect("the position stays", 5, os.lseek(handle, 0, os.SEEK_CUR))
 
 
+def test_reset_by_root_when_nobody_has_it_open(path: str, capacity: int) -> None:
+    file = reset_file(path)
+    expect("permissions of reset", 0o200, stat.S_IMODE(file.stat().st_mode))
+    if not os.access(file, os.W_OK):
+        raise Skipped("sysfs is not writable here")
+    with opened(path, os.O_RDWR | os.O_TRUNC) as handle:
+        os.write(handle, b"other")
+        expect_error("while it is open", errno.EBUSY, lambda: reset_unused(path))
+    for wrong in (b"0", b"maybe"):
+        expect_error(f"writing {wrong!r}", errno.EINVAL, partial(reset_unused, path, wrong))
+    expect("content", b"other"[:capacity], content(path))
+    reset_unused(path)
+    expect("content", parameter("default_msg").encode()[:capacity], content(path))
+
+
 def test_poll_says_ready(path: str, capacity: int) -> None:
     with opened(path) as handle:
         poll = select.poll()
@@ -248,6 +274,7 @@ DEVICE_TESTS = [
     test_bad_memory_and_unknown_calls_are_refused,
     test_query_tells_limits,
     test_reset_brings_the_first_content_back,
+    test_reset_by_root_when_nobody_has_it_open,
     test_poll_says_ready,
     test_no_read_sees_half_a_write,
     test_threads_that_share_an_open_file_lose_no_record,

@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
-from selftest_device import Skipped, content, expect, expect_error, opened, query, reset
+from selftest_device import Skipped, content, expect, expect_error, opened, query, reset, reset_unused
 from selftest_load import CLASS, DEBUGFS, health, loaded, nodes, rmmod, set_fault, statistics
 
 DEVICE = "/dev/ptemplate-0"
@@ -111,6 +111,24 @@ def test_hang_ends_with_the_fault(module: str) -> None:
         expect("the read after it", [b"hello"], seen)
 
 
+def test_a_device_that_is_not_well_is_not_reset(module: str) -> None:
+    need_debugfs()
+    with loaded(module, *FAULTS):
+        Path(DEVICE).write_bytes(b"other")
+        for fault, number in {"error": errno.EIO, "hang": errno.EAGAIN}.items():
+            set_fault(fault)
+            expect_error(f"reset with the fault {fault}", number, lambda: reset_unused(DEVICE))
+        expect("errors", 1, statistics()["errors"])
+        set_fault("none")
+        expect("content", b"other", content(DEVICE))
+        with opened(DEVICE):  # of the device as it was before its removal: it holds nobody up
+            set_fault("removed")
+            set_fault("none")
+            Path(DEVICE).write_bytes(b"other")
+            reset_unused(DEVICE)
+        expect("content", b"hello", content(DEVICE))
+
+
 def test_hang_ends_with_a_signal(module: str) -> None:
     need_debugfs()
     with loaded(module, *FAULTS):
@@ -199,7 +217,7 @@ def test_removals_while_others_use_it(module: str) -> None:
     wrong: list[BaseException] = []
 
     def use() -> None:
-        allowed = (errno.ENODEV, errno.EIO, errno.ENOENT, errno.ENXIO, errno.EAGAIN)
+        allowed = (errno.ENODEV, errno.EIO, errno.ENOENT, errno.ENXIO, errno.EAGAIN, errno.EBUSY)
         while not stop.is_set():
             try:
                 with opened(DEVICE, os.O_RDWR | os.O_NONBLOCK) as handle:
@@ -208,6 +226,7 @@ def test_removals_while_others_use_it(module: str) -> None:
                         os.pread(handle, 50, 0)
                         query(handle)
                 (CLASS / "ptemplate-0/health").read_text()
+                reset_unused(DEVICE)
                 (DEBUGFS / "holders").read_text()
             except OSError as error:
                 if error.errno not in allowed:
@@ -311,6 +330,7 @@ FAULT_TESTS = [
     test_faults_are_off_unless_asked_for,
     test_error,
     test_hang_ends_with_the_fault,
+    test_a_device_that_is_not_well_is_not_reset,
     test_hang_ends_with_a_signal,
     test_corrupted_data_is_for_the_reader_to_notice,
     test_removal_and_return,

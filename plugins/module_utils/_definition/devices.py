@@ -38,6 +38,20 @@ DEVICE_PLUGIN = Section(
             "packed",
             choices=("packed", "spread"),
         ),
+        "pre_start": Value(
+            "text",
+            "What the plugin does with a container's devices before each start of the container: `look`: looks at them "
+            "again. `reset`: resets them, so that no container sees what another left, then looks; the plugin's "
+            "sysfs is writable for that. If it fails the container does not start, and the kubelet tries again.",
+            "none",
+            choices=("none", "look", "reset"),
+        ),
+        "reset_file": Value(
+            "file_in_image",
+            "Attribute below the device's folder in sysfs that takes a 1 for a reset; `device/reset` is that of the "
+            "PCI function.",
+            "reset",
+        ),
         "cdi_dir": Value(
             "text",
             "Where the nodes' container runtime reads CDI specs. Pods then get devices by CDI names. The spec file "

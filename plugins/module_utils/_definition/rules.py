@@ -170,10 +170,19 @@ def _health(definition: Json) -> Mistakes:
         )
 
 
+def _device_plugin(definition: Json) -> Mistakes:
+    plugin = definition["device_plugin"]
+    if plugin["pre_start"] == "reset" and plugin["replicas"] > 1:
+        yield (
+            "device_plugin.pre_start: expected none or look where pods share a device, since a reset takes it from all "
+            f"of them; seen reset and replicas {plugin['replicas']}"
+        )
+
+
 def _drill(definition: Json) -> Mistakes:
     drill = definition["health"]["drill"]
     if drill["faults"] and not drill["clear"]:
         yield "health.drill.clear: expected the command that ends the faults of health.drill.faults; seen none"
 
 
-RULES = (_names, _hardware, _driver, _images, _health, _drill, _consumer, _installs, _fields)
+RULES = (_names, _hardware, _driver, _images, _health, _device_plugin, _drill, _consumer, _installs, _fields)

@@ -17,6 +17,7 @@ from ansible_collections.ecosystem_edge.accelerator.plugins.module_utils._manife
 
 # Not at /dev: a read-only /dev keeps the runtime from adding what every container has there.
 ROOT = "/host"
+SYSFS = f"{ROOT}/sys"  # the container's own is read-only
 
 
 def device_plugin(scope: Scope) -> t.List[Json]:
@@ -88,11 +89,18 @@ def _plugin_flags(definition: Json) -> Json:
     flags = {
         "replicas": plugin["replicas"] if plugin["replicas"] != 1 else None,
         "prefer": plugin["prefer"] if plugin["prefer"] != "packed" else None,
+        **_pre_start_flags(plugin),
         "cdi-dir": plugin["cdi_dir"],
         "pod-resources": f"{names.KUBELET_PODS}/kubelet.sock" if plugin["pods"] else None,
         "state-file": names.state_file(definition) if plugin["remember"] else None,
     }
     return {name: value for name, value in flags.items() if value is not None}
+
+
+def _pre_start_flags(plugin: Json) -> Json:
+    if plugin["pre_start"] == "reset":
+        return {"pre-start": "reset", "reset-file": plugin["reset_file"], "sysfs": SYSFS}
+    return {"pre-start": plugin["pre_start"]} if plugin["pre_start"] != "none" else {}
 
 
 def _daemon_set(scope: Scope, name: str) -> Json:
@@ -143,6 +151,8 @@ def _by_choice(definition: Json) -> t.Iterator[t.Tuple[Json, Json]]:
             _volume("pods", names.KUBELET_PODS),
             {"name": "pods", "mountPath": names.KUBELET_PODS, "readOnly": True},
         )
+    if plugin["pre_start"] == "reset":
+        yield _volume("sys", "/sys"), {"name": "sys", "mountPath": SYSFS}
     if plugin["cdi_dir"]:
         # Runtimes read the folder where it is, and make none.
         yield _volume("cdi", plugin["cdi_dir"], "DirectoryOrCreate"), {"name": "cdi", "mountPath": plugin["cdi_dir"]}

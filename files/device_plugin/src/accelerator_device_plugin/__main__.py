@@ -53,7 +53,12 @@ def parse(arguments: list[str], environment: dict[str, str]) -> Settings:
     flag("settle", "SECONDS/MOST: time it must be well then; doubles with each further fault", "10/300")
     flag("replicas", "pods that may share a device; 1: it is one pod's alone", "1")
     flag("prefer", "packed or spread: which devices a container gets, after those of one NUMA node", PACKED)
-    flag("pre-start", "none, or look: look at a container's devices again before each of its starts", "none")
+    flag(
+        "pre-start",
+        "before each start of a container, of its devices: none; look: look again; reset: reset, then look",
+        "none",
+    )
+    flag("reset-file", "attribute below the device's folder in sysfs that takes a 1 for a reset", "reset")
     flag("cdi-dir", "folder of CDI specs, e.g. /var/run/cdi; empty: containers get devices by path", "")
     flag("pod-resources", "the kubelet's socket that says which pod has which device; empty: not asked", "")
     flag("state-file", "where faults are remembered over restarts; empty: they are not", "")
@@ -89,13 +94,19 @@ def parse(arguments: list[str], environment: dict[str, str]) -> Settings:
         given.replicas.isdecimal() and 0 < int(given.replicas) <= 1000, "replicas", "a number from 1 to 1000"
     )
     check(given.prefer in (PACKED, SPREAD), "prefer", f"{PACKED} or {SPREAD}")
-    check(given.pre_start in ("none", "look"), "pre-start", "none or look")
+    check(given.pre_start in ("none", "look", "reset"), "pre-start", "none, look or reset")
+    check(
+        given.pre_start != "reset" or given.replicas == "1",
+        "pre-start",
+        "none or look where pods share a device (--replicas), since a reset takes it from all of them",
+    )
     check(
         not given.cdi_dir or Path(given.cdi_dir).is_dir(),
         "cdi-dir",
         "an existing folder (mounted from the node, writable)",
     )
-    for name in ("health-file", "serial-file"):
+    check(bool(given.reset_file), "reset-file", "a path below the device's sysfs folder")
+    for name in ("health-file", "serial-file", "reset-file"):
         value = getattr(given, name.replace("-", "_"))
         check(not value or bool(_ATTRIBUTE.fullmatch(value)), name, "a path below the device's sysfs folder")
     words = tuple(word for word in given.health_words.split(",") if word)
@@ -136,7 +147,7 @@ def parse(arguments: list[str], environment: dict[str, str]) -> Settings:
             replicas=int(given.replicas),
             policy=given.prefer,
             cdi_kind=given.resource if given.cdi_dir else "",
-            pre_start=given.pre_start == "look",
+            pre_start=given.pre_start != "none",
         ),
         interval=interval,
         http_port=int(given.http_port),
@@ -151,6 +162,7 @@ def parse(arguments: list[str], environment: dict[str, str]) -> Settings:
         cdi_dir=Path(given.cdi_dir) if given.cdi_dir else None,
         pod_resources=Path(given.pod_resources) if given.pod_resources else None,
         state_file=Path(given.state_file) if given.state_file else None,
+        reset_file=given.reset_file if given.pre_start == "reset" else "",
     )
 
 

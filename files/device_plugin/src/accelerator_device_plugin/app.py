@@ -21,6 +21,7 @@ from .kubelet import Kubelet, Superfluous
 from .memory import Memory, this_boot
 from .metrics import Metrics
 from .pods import Pods
+from .reset import BOUND, reset
 from .service import DevicePlugin, Grant
 from .watch import Watch
 
@@ -48,6 +49,7 @@ class Settings:
     state_file: Path | None = None
     cdi_dir: Path | None = None
     pod_resources: Path | None = None
+    reset_file: str = ""
 
     def sources(self) -> Sources:
         return Sources(self.root, self.sysfs, self.health_file, self.serial_file, self.probe)
@@ -78,7 +80,13 @@ class App:
             if settings.cdi_dir
             else None
         )
-        service = DevicePlugin(self.inventory, settings.grant, self.metrics, self._looks.all)
+        resets: Bounded[Device, str] | None = None
+        if settings.reset_file:
+            given = settings.root, settings.sysfs, settings.reset_file
+            resets = Bounded(lambda device: reset(*given, device), BOUND)
+        service = DevicePlugin(
+            self.inventory, settings.grant, self.metrics, self._looks.all, resets.all if resets else None
+        )
         self.kubelet = Kubelet(
             settings.plugin_dir,
             settings.resource,

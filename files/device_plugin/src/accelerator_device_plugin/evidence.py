@@ -42,16 +42,16 @@ def observe(
         return Evidence(exists=False)
     if not stat.S_ISCHR(status.st_mode):
         return Evidence(exists=True)
-    folder = _folder(sources.sysfs, status.st_rdev)
-    word, word_error = _read(folder, sources.health_file)
+    place = folder(sources.sysfs, status.st_rdev)
+    word, word_error = _read(place, sources.health_file)
     return Evidence(
         exists=True,
         character=True,
         name=_name(sources.root, node, device.path),
-        kernel_name=_kernel_name(folder),
-        serial=_read(folder, sources.serial_file)[0] or None,
+        kernel_name=_kernel_name(place),
+        serial=_read(place, sources.serial_file)[0] or None,
         # The time tells a node from one that was made anew with the same number.
-        numa=_numa_node(sources.sysfs, folder, status.st_ctime_ns),
+        numa=_numa_node(sources.sysfs, place, status.st_ctime_ns),
         word=word,
         word_error=word_error,
         probe_error=_probe(node, probed) if sources.probe else None,
@@ -66,12 +66,12 @@ def health_file(sources: Sources, device: Device) -> str | None:
         number = os.stat(f"{sources.root}{device.path}").st_rdev
     except OSError:
         return None
-    return f"{_folder(sources.sysfs, number)}/{sources.health_file}"
+    return f"{folder(sources.sysfs, number)}/{sources.health_file}"
 
 
-def numa_node(sysfs: Path, folder: Path) -> int | None:
+def numa_node(sysfs: Path, place: Path) -> int | None:
     """The NUMA node of the nearest device on the way up that knows one; -1 means that it does not."""
-    top, here = sysfs.resolve(), folder.resolve()
+    top, here = sysfs.resolve(), place.resolve()
     while here != top and top in here.parents:
         try:
             number = int((here / "numa_node").read_text())
@@ -84,9 +84,9 @@ def numa_node(sysfs: Path, folder: Path) -> int | None:
 
 
 @functools.lru_cache(maxsize=4096)
-def _numa_node(sysfs: Path, folder: str, made_at: int) -> int | None:
+def _numa_node(sysfs: Path, place: str, made_at: int) -> int | None:
     """Remembered, since no device changes its place while its node is there."""
-    return numa_node(sysfs, Path(folder))
+    return numa_node(sysfs, Path(place))
 
 
 def _name(root: Path, node: str, path: str) -> str:
@@ -97,22 +97,23 @@ def _name(root: Path, node: str, path: str) -> str:
     return os.path.relpath(os.path.realpath(node), os.path.realpath(root / "dev"))
 
 
-def _folder(sysfs: Path, number: int) -> str:
+def folder(sysfs: Path, number: int) -> str:
+    """The device's own, by the number of its node."""
     return f"{sysfs}/dev/char/{os.major(number)}:{os.minor(number)}"
 
 
-def _kernel_name(folder: str) -> str | None:
-    text, _error = _read(folder, "uevent")
+def _kernel_name(place: str) -> str | None:
+    text, _error = _read(place, "uevent")
     lines = (text or "").splitlines()
     return next((line.partition("=")[2] for line in lines if line.startswith("DEVNAME=")), None)
 
 
-def _read(folder: str, name: str) -> tuple[str | None, str | None]:
+def _read(place: str, name: str) -> tuple[str | None, str | None]:
     """The content of an attribute, or why there is none; neither when none is wanted."""
     if not name:
         return None, None
     try:
-        descriptor = os.open(f"{folder}/{name}", os.O_RDONLY | os.O_CLOEXEC)
+        descriptor = os.open(f"{place}/{name}", os.O_RDONLY | os.O_CLOEXEC)
         try:
             return os.read(descriptor, _MOST).decode(errors="replace").strip(), None
         finally:

@@ -42,6 +42,7 @@ class Grant:
 
 
 Look = Callable[[list[Device]], dict[Device, Evidence | None]]
+Reset = Callable[[list[Device]], dict[Device, str | None]]  # why not; "" if it was reset, None if it hangs
 
 
 class DevicePlugin(api_pb2_grpc.DevicePluginServicer):
@@ -49,7 +50,9 @@ class DevicePlugin(api_pb2_grpc.DevicePluginServicer):
 
     MAX_STREAMS = 4  # each holds a thread; the kubelet opens one
 
-    def __init__(self, inventory: Inventory, grant: Grant, metrics: Metrics, look: Look) -> None:
+    def __init__(
+        self, inventory: Inventory, grant: Grant, metrics: Metrics, look: Look, reset: Reset | None = None
+    ) -> None:
         self.streams = 0
         self.on_stream: Callable[[], None] = lambda: None
         self._counting = threading.Lock()
@@ -57,6 +60,7 @@ class DevicePlugin(api_pb2_grpc.DevicePluginServicer):
         self._grant = grant
         self._metrics = metrics
         self._look = look
+        self._reset = reset
 
     def options(self) -> api_pb2.DevicePluginOptions:
         return api_pb2.DevicePluginOptions(
@@ -134,10 +138,14 @@ class DevicePlugin(api_pb2_grpc.DevicePluginServicer):
     def PreStartContainer(
         self, request: api_pb2.PreStartContainerRequest, context: grpc.ServicerContext
     ) -> api_pb2.PreStartContainerResponse:
-        """Looks at the devices once more, at the last moment: what fails here never starts on them."""
+        """Resets the devices if told to, and looks at them again: what fails here never starts on them."""
         states = self._inventory.snapshot()[1]
         try:
             devices = [state.device for state in granted(states, self._grant, list(request.devices_ids))]
+            for device, trouble in self._reset(devices).items() if self._reset else ():
+                if trouble != "":
+                    why = "it does not end" if trouble is None else trouble
+                    raise Refused(f"device {device.id!r} ({device.path}) could not be reset: {why}")
             for device, seen in self._look(devices).items():
                 finding = judge(seen, self._inventory.policy)
                 if finding.kind is not Kind.GOOD:

@@ -35,6 +35,30 @@ def test_who_wants_no_names_of_pods_told_takes_the_mount_away() -> None:
     assert "pod-resources" not in str(template)
 
 
+@pytest.mark.parametrize(
+    ("given", "flags", "mounts"),
+    [
+        ({"pre_start": "look"}, ["--pre-start=look"], {}),
+        (
+            {"pre_start": "reset", "reset_file": "device/reset"},
+            ["--pre-start=reset", "--reset-file=device/reset", "--sysfs=/host/sys"],
+            {"/host/sys": "/sys"},
+        ),
+    ],
+)
+def test_what_is_done_before_a_container_starts(
+    given: dict[str, str], flags: list[str], mounts: dict[str, str]
+) -> None:
+    """The node's sysfs is there, and writable, for a reset alone."""
+    plain = of(render("device_plugin", widget()), "DaemonSet")["spec"]["template"]["spec"]
+    spec = of(render("device_plugin", widget(device_plugin=given)), "DaemonSet")["spec"]["template"]["spec"]
+    assert [flag for flag in spec["containers"][0]["args"] if flag not in plain["containers"][0]["args"]] == flags
+    paths = {volume["name"]: volume["hostPath"]["path"] for volume in spec["volumes"]}
+    more = [mount for mount in spec["containers"][0]["volumeMounts"] if "sys" in mount["name"]]
+    assert {mount["mountPath"]: paths[mount["name"]] for mount in more} == mounts
+    assert not any(mount.get("readOnly") for mount in more)
+
+
 def test_the_device_plugin_asks_the_driver_how_a_device_is() -> None:
     health = {"file": "health", "words": ["ok", "warm"], "serial_file": "unit/serial", "silence": 30, "probe": "open"}
     definition = widget(health=health, device_plugin={"deploy": "kmm"})
