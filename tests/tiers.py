@@ -92,6 +92,7 @@ SOAK = {"ACCELERATOR_SOAK": "1"}
 # Of the tier soak: together they take an hour, which CI does not have beside the rest.
 OWN_DRIVER, NODE_SUITE = "tests/lab/site/test_8_own_driver.py", "tests/lab/test_kernel_module.py"
 TWO_KERNELS = "tests/lab/test_two_kernels.py"
+# Of these make test has the faster cases.
 BREAKAGES, DRILL = "tests/lab/site/test_2_breakages.py", "tests/lab/site/test_2_drill.py"
 TIMES = "tests/lab/site/test_2_times.py"
 
@@ -119,7 +120,7 @@ def test(extra: list[str]) -> list[Phase]:
         new_lab(),
         on_lab(
             "site on the lab",
-            [*LAB_PYTEST, "tests/lab/site", *(f"--ignore={path}" for path in (OWN_DRIVER, DRILL, TIMES))],
+            [*LAB_PYTEST, "tests/lab/site", *(f"--ignore={path}" for path in (OWN_DRIVER, TIMES))],
             "50 min",
             "lab up",
             minutes=75,
