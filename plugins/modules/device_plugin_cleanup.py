@@ -20,17 +20,11 @@ author:
   - The ecosystem_edge.accelerator maintainers (@ecosystem-edge)
 extends_documentation_fragment:
   - kubernetes.core.k8s_auth_options
-requirements:
-  - python >= 3.9
-  - kubernetes >= 24.2.0
-  - PyYAML >= 5.4
+  - ecosystem_edge.accelerator.cluster
 attributes:
   check_mode:
     description: Lists in check mode what would be deleted and removed, without waiting.
     support: full
-  diff_mode:
-    description: Reports differences in diff mode.
-    support: none
 options:
   resource:
     description: The extended resource, as pods ask for it.

@@ -20,6 +20,7 @@ author:
 extends_documentation_fragment:
   - kubernetes.core.k8s_auth_options
   - ecosystem_edge.accelerator.cluster
+  - ecosystem_edge.accelerator.cluster.reader
 options:
   resource:
     description: The extended resource, as pods ask for it.

@@ -17,17 +17,11 @@ author:
   - The ecosystem_edge.accelerator maintainers (@ecosystem-edge)
 extends_documentation_fragment:
   - kubernetes.core.k8s_auth_options
-requirements:
-  - python >= 3.9
-  - kubernetes >= 24.2.0
-  - PyYAML >= 5.4
+  - ecosystem_edge.accelerator.cluster
 attributes:
   check_mode:
     description: Says in check mode whether a node has the resource, without waiting.
     support: full
-  diff_mode:
-    description: Reports differences in diff mode.
-    support: none
 options:
   resource:
     description: The extended resource, as pods ask for it.

@@ -21,6 +21,7 @@ author:
 extends_documentation_fragment:
   - kubernetes.core.k8s_auth_options
   - ecosystem_edge.accelerator.cluster
+  - ecosystem_edge.accelerator.cluster.reader
 requirements:
   - jmespath >= 1.0
 options:
