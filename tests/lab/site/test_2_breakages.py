@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import sys
@@ -21,7 +20,6 @@ import yaml
 from ansible_collections.ecosystem_edge.accelerator.plugins.module_utils import _definition
 
 EXAMPLE = ROOT / "playbooks/vars/ptemplate.yml"
-MODULE = "ecosystem_edge.accelerator.accelerator_explain"
 BOUND = 240  # seconds, for what is told by its measured time
 # All of them take 20 minutes: make soak. make test has a cheap one of each link that has one.
 CASES = [breakage for breakage in BREAKAGES if os.environ.get("ACCELERATOR_SOAK") or not breakage.soak]
@@ -32,11 +30,7 @@ def explain(lab: Lab, pod: str = "") -> dict[str, Any]:
     given = yaml.safe_load(EXAMPLE.read_text())["accelerator"]
     definition = _definition.load(given, lab.overrides, str(EXAMPLE.parent))
     arguments = {"definition": definition, **({"pod": pod} if pod else {})}
-    python = f"ansible_python_interpreter={sys.executable}"
-    plain = "ANSIBLE_CALLBACK_RESULT_FORMAT=json"
-    ansible = ["env", plain, "ansible", "localhost", "-e", python, "-m", MODULE, "-a", json.dumps(arguments)]
-    said = lab.run("lab/lab", "run", *ansible)
-    return json.loads(said[said.index("{") :])
+    return lab.module("accelerator_explain", arguments)
 
 
 def whole(lab: Lab) -> bool:
