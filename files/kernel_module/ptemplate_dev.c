@@ -260,6 +260,8 @@ static int ptemplate_open(struct inode *inode, struct file *file)
 	ptfile = ptemplate_file_new(&ptemplate.devices[iminor(inode)]);
 	if (IS_ERR(ptfile))
 		return PTR_ERR(ptfile);
+	/* First, so that nobody resets the device between its emptying and the end of the open. */
+	ptemplate_file_add(ptfile);
 	if ((file->f_mode & FMODE_WRITE) && (file->f_flags & O_TRUNC)) {
 		err = empty(ptfile);
 		if (err) {
@@ -270,7 +272,6 @@ static int ptemplate_open(struct inode *inode, struct file *file)
 	/* As for a regular file: threads that share it do not use one position twice. */
 	file->f_mode |= FMODE_ATOMIC_POS;
 	file->private_data = ptfile;
-	ptemplate_file_add(ptfile);
 	ptemplate_count(ptfile->device, PTEMPLATE_OPENS, 1);
 	return 0;
 }

@@ -171,67 +171,10 @@ def test_shared_devices_by_cdi_name(host: Host, kubelet: FakeKubelet, start: Sta
             kubelet.allocate([wrong])
 
 
-def test_the_last_look_before_a_container_starts(host: Host, kubelet: FakeKubelet, start: Start) -> None:
-    host.add(0)
-    host.say(0, "ok")
-    start(grant=Grant("rw", "toy", pre_start=True), health_file="health", interval=60)
-    until(lambda: kubelet.devices() == {"0": "Healthy"}, "the device")
-    assert kubelet.registrations[0].options.pre_start_required
-    plugin = kubelet.dial(kubelet.registrations[0].endpoint)
-    request = api_pb2.PreStartContainerRequest(devices_ids=["0"])
-    plugin.PreStartContainer(request, timeout=60)
-    file = host.sysfs / "dev/char/10:200/health"
-    (file.with_name("quiet")).write_text("failed\n")
-    file.with_name("quiet").replace(file)  # no event tells
-    with pytest.raises(grpc.RpcError, match=r"device '0' .*(DriverReportsFault|is unhealthy)"):
-        plugin.PreStartContainer(request, timeout=60)
-
-
-def test_devices_are_reset_before_a_container_starts(host: Host, kubelet: FakeKubelet, start: Start) -> None:
-    for key in (0, 1):
-        host.add(key)
-    start(grant=Grant("rw", "toy", pre_start=True), reset_file="device/reset", interval=60)
-    until(lambda: kubelet.devices() == dict.fromkeys("01", "Healthy"), "the devices")
-    plugin = kubelet.dial(kubelet.registrations[0].endpoint)
-
-    def before_start(*keys: str) -> None:
-        plugin.PreStartContainer(api_pb2.PreStartContainerRequest(devices_ids=keys), timeout=60)
-
-    files = [host.sysfs / f"dev/char/10:{200 + key}/device/reset" for key in (0, 1)]
-    with pytest.raises(
-        grpc.RpcError, match=r"'1' \(/dev/toy-1\) could not be reset: device/reset: No such file"
-    ):
-        before_start("1")
-    for file in files:
-        file.parent.mkdir()
-        file.touch()
-    before_start("1")
-    assert [file.read_text() for file in files] == ["", "1"]
-    before_start("0", "1")
-    assert [file.read_text() for file in files] == ["1", "1"]
-
-
-def test_a_reset_that_hangs_holds_up_that_device_alone(
-    host: Host, kubelet: FakeKubelet, start: Start, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("accelerator_device_plugin.app.BOUND", 0.5)
-    for key in (0, 1):
-        host.add(key)
-        file = host.sysfs / f"dev/char/10:{200 + key}/reset"
-        file.touch() if key else os.mkfifo(file)  # nobody reads it: the open does not end
-    start(grant=Grant("rw", "toy", pre_start=True), reset_file="reset", interval=60)
-    until(lambda: kubelet.devices() == dict.fromkeys("01", "Healthy"), "the devices")
-    plugin = kubelet.dial(kubelet.registrations[0].endpoint)
-    for _ in range(2):
-        with pytest.raises(grpc.RpcError, match=r"'0' .* could not be reset: it does not end"):
-            plugin.PreStartContainer(api_pb2.PreStartContainerRequest(devices_ids=["0"]), timeout=60)
-        plugin.PreStartContainer(api_pb2.PreStartContainerRequest(devices_ids=["1"]), timeout=60)
-    os.close(os.open(host.sysfs / "dev/char/10:200/reset", os.O_RDWR | os.O_NONBLOCK))  # it ends after all
-
-
 @given(data=st.data())
 def test_no_message_breaks_the_plugin(data: st.DataObject) -> None:
     """Whatever a kubelet could send is answered, and within the rules."""
+    from accelerator_device_plugin.handover import Handover
     from accelerator_device_plugin.health import Evidence, Policy
     from accelerator_device_plugin.inventory import Inventory
     from accelerator_device_plugin.metrics import Metrics
@@ -243,7 +186,9 @@ def test_no_message_breaks_the_plugin(data: st.DataObject) -> None:
     found = [Device(str(key), f"/dev/toy-{key}") for key in range(3)]
     inventory.update(found, lambda devices: dict.fromkeys(devices, good))
     grant = Grant("rw", "toy", replicas=replicas)
-    plugin = DevicePlugin(inventory, grant, Metrics(RESOURCE, inventory), lambda devices: {})
+    plugin = DevicePlugin(
+        inventory, grant, Metrics(RESOURCE, inventory), Handover(lambda devices: {}, Policy())
+    )
     ids = st.lists(st.sampled_from(["0", "1::0", "2::1", "2::9", "", "::"]) | st.text(max_size=4), max_size=4)
 
     class Aborted(Exception):

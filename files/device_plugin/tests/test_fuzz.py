@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 
 from accelerator_device_plugin import cdi
 from accelerator_device_plugin.discovery import Device, discover
+from accelerator_device_plugin.handover import Handover
 from accelerator_device_plugin.health import HEALTHY, Evidence, Kind, Policy, Record, advance, judge
 from accelerator_device_plugin.inventory import Inventory, State
 from accelerator_device_plugin.memory import decode, encode, lasting
@@ -50,6 +51,9 @@ class Aborted(Exception):
 
 
 class Context:
+    def time_remaining(self) -> float | None:
+        return None
+
     def abort(self, code: grpc.StatusCode, details: str) -> None:
         assert code is grpc.StatusCode.FAILED_PRECONDITION
         raise Aborted(details)
@@ -101,7 +105,7 @@ def test_only_what_is_well_is_given_away(evidence: list[Evidence | None], wanted
     looks: Callable[[list[Device]], dict[Device, Evidence | None]] = lambda devices: {  # noqa: E731
         device: seen[device] for device in devices
     }
-    plugin = DevicePlugin(inventory, Grant("rw", "toy", pre_start=True), METRICS, looks)
+    plugin = DevicePlugin(inventory, Grant("rw", "toy", pre_start=True), METRICS, Handover(looks, Policy()))
     states = inventory.snapshot()[1]
     offered = {key for key in states if states[key].health == HEALTHY}
     good = {device.id for device in FOUND if judge(seen[device], Policy()).kind is Kind.GOOD}

@@ -68,7 +68,7 @@ def test_a_reset_is_for_devices_that_are_one_pod_s(
         ("--http-port", "70000", "expected a port number, got '70000'"),
         ("--health-file", "../health", "expected a path below the device's sysfs folder, got '../health'"),
         ("--health-file", "/sys/health", "expected a path below the device's sysfs folder"),
-        ("--reset-file", "", "expected a path below the device's sysfs folder"),
+        ("--reset-file", "../reset", "expected a path below the device's sysfs folder"),
         ("--pre-start", "wipe", "expected none, look or reset, got 'wipe'"),
         ("--serial-file", "a//b", "expected a path below the device's sysfs folder"),
         ("--health-words", ",", "expected at least one word"),

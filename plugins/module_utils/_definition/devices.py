@@ -41,15 +41,17 @@ DEVICE_PLUGIN = Section(
         "pre_start": Value(
             "text",
             "What the plugin does with a container's devices before each start of the container: `look`: looks at them "
-            "again. `reset`: resets them, so that no container sees what another left, then looks; the plugin's "
-            "sysfs is writable for that. If it fails the container does not start, and the kubelet tries again.",
+            "again. `reset`: resets them as well, so that no container sees what another left; the node's "
+            "`/sys/devices` is writable for the plugin then. If it fails the container does not start, and the kubelet "
+            "tries again.",
             "none",
             choices=("none", "look", "reset"),
         ),
         "reset_file": Value(
             "file_in_image",
-            "Attribute below the device's folder in sysfs that takes a 1 for a reset; `device/reset` is that of the "
-            "PCI function.",
+            "Attribute below the device's folder in sysfs that takes a 1 for a reset. `device/reset`, that of the PCI "
+            "function, will do if the driver follows its resets (`reset_prepare`, `reset_done`) and a container gets "
+            "all devices of a function.",
             "reset",
         ),
         "cdi_dir": Value(

@@ -152,7 +152,9 @@ def _by_choice(definition: Json) -> t.Iterator[t.Tuple[Json, Json]]:
             {"name": "pods", "mountPath": names.KUBELET_PODS, "readOnly": True},
         )
     if plugin["pre_start"] == "reset":
-        yield _volume("sys", "/sys"), {"name": "sys", "mountPath": SYSFS}
+        # What /sys/dev/char has are links into /sys/devices; all else of sysfs stays read-only.
+        yield _volume("sys-devices", "/sys/devices"), {"name": "sys-devices", "mountPath": f"{SYSFS}/devices"}
+        yield _volume("sys-dev", "/sys/dev"), {"name": "sys-dev", "mountPath": f"{SYSFS}/dev", "readOnly": True}
     if plugin["cdi_dir"]:
         # Runtimes read the folder where it is, and make none.
         yield _volume("cdi", plugin["cdi_dir"], "DirectoryOrCreate"), {"name": "cdi", "mountPath": plugin["cdi_dir"]}

@@ -99,10 +99,11 @@ def test_nothing_is_left_of_any(lab: Lab, empty: dict[str, Any], departures: Dep
 
 
 def no_container_sees_what_another_left(lab: Lab, resource: str, accelerator: dict[str, Any]) -> None:
-    """Pods that take all devices which the consumer leaves free, one after the other."""
+    """Pods that take all devices which the consumer leaves free on its node, one after the other."""
     free = accelerator["devices"]["count"] - accelerator["consumer"]["devices"]
     plugin = lab.get("daemonset", f"{accelerator['name']}-device-plugin", "-n", accelerator["name"])
     glob = accelerator["devices"]["glob"]
+    (consumer,) = lab.get("pods", "-n", accelerator["name"], "-l", "app.kubernetes.io/component=consumer")["items"]
     for name in ("tenant-1", "tenant-2"):
         container = {
             "name": "one",
@@ -111,13 +112,15 @@ def no_container_sees_what_another_left(lab: Lab, resource: str, accelerator: di
             "resources": {"limits": {resource: str(free)}},
             "securityContext": {"runAsUser": 0},
         }
-        spec = {"restartPolicy": "Never", "nodeName": lab.nodes[0], "containers": [container]}
+        spec = {"restartPolicy": "Never", "nodeName": consumer["spec"]["nodeName"], "containers": [container]}
         pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "namespace": "default"}, "spec": spec}
         lab.run("lab/lab", "kubectl", "create", "-f", "-", text=json.dumps(pod))
-        done = "--for=jsonpath={.status.phase}=Succeeded"
-        lab.kubectl("wait", f"pod/{name}", "-n", "default", done, "--timeout=120s")
-        seen = lab.kubectl("logs", name, "-n", "default")
-        lab.kubectl("delete", "pod", name, "-n", "default", "--wait=true")
+        try:
+            done = "--for=jsonpath={.status.phase}=Succeeded"
+            lab.kubectl("wait", f"pod/{name}", "-n", "default", done, "--timeout=120s")
+            seen = lab.kubectl("logs", name, "-n", "default")
+        finally:
+            lab.kubectl("delete", "pod", name, "-n", "default", "--wait=true")
         assert seen == accelerator["driver"]["parameters"]["default_msg"] * free
 
 

@@ -96,7 +96,7 @@ def parse(arguments: list[str], environment: dict[str, str]) -> Settings:
     check(given.prefer in (PACKED, SPREAD), "prefer", f"{PACKED} or {SPREAD}")
     check(given.pre_start in ("none", "look", "reset"), "pre-start", "none, look or reset")
     check(
-        given.pre_start != "reset" or given.replicas == "1",
+        given.pre_start != "reset" or int(given.replicas) == 1,
         "pre-start",
         "none or look where pods share a device (--replicas), since a reset takes it from all of them",
     )
@@ -105,7 +105,11 @@ def parse(arguments: list[str], environment: dict[str, str]) -> Settings:
         "cdi-dir",
         "an existing folder (mounted from the node, writable)",
     )
-    check(bool(given.reset_file), "reset-file", "a path below the device's sysfs folder")
+    check(
+        given.pre_start != "reset" or bool(given.reset_file),
+        "reset-file",
+        "a path below the device's sysfs folder",
+    )
     for name in ("health-file", "serial-file", "reset-file"):
         value = getattr(given, name.replace("-", "_"))
         check(not value or bool(_ATTRIBUTE.fullmatch(value)), name, "a path below the device's sysfs folder")

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import threading
 import time
@@ -15,13 +16,14 @@ from .bounded import Bounded
 from .cdi import SpecFile
 from .discovery import Device, discover, folders
 from .evidence import Sources, health_file, observe
+from .handover import Handover
 from .health import Evidence, Policy
 from .inventory import Inventory
 from .kubelet import Kubelet, Superfluous
 from .memory import Memory, this_boot
 from .metrics import Metrics
 from .pods import Pods
-from .reset import BOUND, reset
+from .reset import Resets, reset, target
 from .service import DevicePlugin, Grant
 from .watch import Watch
 
@@ -80,13 +82,7 @@ class App:
             if settings.cdi_dir
             else None
         )
-        resets: Bounded[Device, str] | None = None
-        if settings.reset_file:
-            given = settings.root, settings.sysfs, settings.reset_file
-            resets = Bounded(lambda device: reset(*given, device), BOUND)
-        service = DevicePlugin(
-            self.inventory, settings.grant, self.metrics, self._looks.all, resets.all if resets else None
-        )
+        service = DevicePlugin(self.inventory, settings.grant, self.metrics, self._handover())
         self.kubelet = Kubelet(
             settings.plugin_dir,
             settings.resource,
@@ -100,6 +96,14 @@ class App:
         self._stopping = threading.Event()
         self._to_remember = threading.Event()
         self._failed = False
+
+    def _handover(self) -> Handover:
+        settings = self.settings
+        if not settings.reset_file:
+            return Handover(self._looks.all, settings.policy)
+        place = settings.root, settings.sysfs, settings.reset_file
+        resets = Resets(functools.partial(reset, *place))
+        return Handover(self._looks.all, settings.policy, resets, functools.partial(target, *place))
 
     def run(self) -> int:
         """Returns the exit code, after `stop` or when a part failed."""

@@ -210,7 +210,9 @@ class Kubelet:
         self._waits_since = 0.0
         if self._own is not None:
             _log.info("our socket %s is gone: serving anew", self.socket)
-        server = grpc.server(ThreadPoolExecutor(max_workers=DevicePlugin.MAX_STREAMS + 4))
+        server = grpc.server(
+            ThreadPoolExecutor(max_workers=DevicePlugin.MAX_STREAMS + DevicePlugin.MAX_STARTS + 4)
+        )
         api_pb2_grpc.add_DevicePluginServicer_to_server(self._service, server)
         # Bound under another name, then moved into place: gRPC removes the name it bound when it stops, which
         # may come late. Also, nobody finds a socket that does not answer yet.

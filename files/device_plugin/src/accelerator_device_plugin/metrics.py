@@ -56,6 +56,12 @@ class Metrics:
             ["resource", "result"],
             registry=self._registry,
         )
+        self._pre_starts = Counter(
+            f"{_PREFIX}_pre_starts",
+            "PreStartContainer calls of the kubelet by result (granted, refused).",
+            ["resource", "result"],
+            registry=self._registry,
+        )
         self._registrations = Counter(
             f"{_PREFIX}_registrations",
             "Registrations that the kubelet accepted.",
@@ -97,6 +103,7 @@ class Metrics:
         self._resource = resource
         for result in ("granted", "refused"):
             self._allocations.labels(resource, result)
+            self._pre_starts.labels(resource, result)
         for counter in (
             self._registrations,
             self._failures,
@@ -109,6 +116,9 @@ class Metrics:
 
     def allocated(self, result: str) -> None:
         self._allocations.labels(self._resource, result).inc()
+
+    def pre_started(self, result: str) -> None:
+        self._pre_starts.labels(self._resource, result).inc()
 
     def changed(self, change: Change) -> None:
         record = change.after.record

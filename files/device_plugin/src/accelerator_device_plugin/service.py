@@ -12,8 +12,8 @@ import grpc
 from deviceplugin_v1beta1 import api_pb2, api_pb2_grpc
 
 from . import cdi
-from .discovery import Device
-from .health import HEALTHY, Evidence, Kind, judge
+from .handover import Handover
+from .health import HEALTHY
 from .inventory import Inventory, State
 from .metrics import Metrics
 from .preferred import PACKED, prefer
@@ -41,26 +41,25 @@ class Grant:
     pre_start: bool = False
 
 
-Look = Callable[[list[Device]], dict[Device, Evidence | None]]
-Reset = Callable[[list[Device]], dict[Device, str | None]]  # why not; "" if it was reset, None if it hangs
+_PRE_START = 25.0  # seconds for PreStartContainer; the kubelet waits 30
+_ANSWER = 5.0  # of the kubelet's time, for the look after a reset and the answer
 
 
 class DevicePlugin(api_pb2_grpc.DevicePluginServicer):
     """`streams` is the number of open ListAndWatch calls: the only proof that a kubelet knows us."""
 
     MAX_STREAMS = 4  # each holds a thread; the kubelet opens one
+    MAX_STARTS = 8  # calls that may take long at a time, so that some threads are left for all others
 
-    def __init__(
-        self, inventory: Inventory, grant: Grant, metrics: Metrics, look: Look, reset: Reset | None = None
-    ) -> None:
+    def __init__(self, inventory: Inventory, grant: Grant, metrics: Metrics, handover: Handover) -> None:
         self.streams = 0
         self.on_stream: Callable[[], None] = lambda: None
         self._counting = threading.Lock()
         self._inventory = inventory
         self._grant = grant
         self._metrics = metrics
-        self._look = look
-        self._reset = reset
+        self._handover = handover
+        self._starting = threading.BoundedSemaphore(self.MAX_STARTS)
 
     def options(self) -> api_pb2.DevicePluginOptions:
         return api_pb2.DevicePluginOptions(
@@ -138,23 +137,26 @@ class DevicePlugin(api_pb2_grpc.DevicePluginServicer):
     def PreStartContainer(
         self, request: api_pb2.PreStartContainerRequest, context: grpc.ServicerContext
     ) -> api_pb2.PreStartContainerResponse:
-        """Resets the devices if told to, and looks at them again: what fails here never starts on them."""
-        states = self._inventory.snapshot()[1]
+        """The last moment at which a container can be kept from devices that it cannot use."""
+        remaining = context.time_remaining()
+        seconds = min(_PRE_START, max(remaining - _ANSWER, 0.0)) if remaining is not None else _PRE_START
+        if not self._starting.acquire(blocking=False):
+            context.abort(
+                grpc.StatusCode.RESOURCE_EXHAUSTED, f"{self.MAX_STARTS} containers are about to start already"
+            )
         try:
+            states = self._inventory.snapshot()[1]
             devices = [state.device for state in granted(states, self._grant, list(request.devices_ids))]
-            for device, trouble in self._reset(devices).items() if self._reset else ():
-                if trouble != "":
-                    why = "it does not end" if trouble is None else trouble
-                    raise Refused(f"device {device.id!r} ({device.path}) could not be reset: {why}")
-            for device, seen in self._look(devices).items():
-                finding = judge(seen, self._inventory.policy)
-                if finding.kind is not Kind.GOOD:
-                    raise Refused(
-                        f"device {device.id!r} ({device.path}): {finding.reason} {finding.evidence}"
-                    )
+            everybody = [state.device for state in states.values()]
+            if hindrance := self._handover.hindrance(devices, everybody, seconds):
+                raise Refused(hindrance)
         except Refused as refusal:
+            self._metrics.pre_started("refused")
             _log.warning("PreStartContainer refused: %s", refusal)
             context.abort(grpc.StatusCode.FAILED_PRECONDITION, str(refusal))
+        finally:
+            self._starting.release()
+        self._metrics.pre_started("granted")
         return api_pb2.PreStartContainerResponse()
 
     def _ended(self) -> None:

@@ -42,21 +42,21 @@ def test_who_wants_no_names_of_pods_told_takes_the_mount_away() -> None:
         (
             {"pre_start": "reset", "reset_file": "device/reset"},
             ["--pre-start=reset", "--reset-file=device/reset", "--sysfs=/host/sys"],
-            {"/host/sys": "/sys"},
+            {"/host/sys/devices": ("/sys/devices", True), "/host/sys/dev": ("/sys/dev", False)},
         ),
     ],
 )
 def test_what_is_done_before_a_container_starts(
-    given: dict[str, str], flags: list[str], mounts: dict[str, str]
+    given: dict[str, str], flags: list[str], mounts: dict[str, tuple[str, bool]]
 ) -> None:
-    """The node's sysfs is there, and writable, for a reset alone."""
+    """The node's sysfs is there for a reset alone, and only the devices' part of it is writable."""
     plain = of(render("device_plugin", widget()), "DaemonSet")["spec"]["template"]["spec"]
     spec = of(render("device_plugin", widget(device_plugin=given)), "DaemonSet")["spec"]["template"]["spec"]
     assert [flag for flag in spec["containers"][0]["args"] if flag not in plain["containers"][0]["args"]] == flags
     paths = {volume["name"]: volume["hostPath"]["path"] for volume in spec["volumes"]}
     more = [mount for mount in spec["containers"][0]["volumeMounts"] if "sys" in mount["name"]]
-    assert {mount["mountPath"]: paths[mount["name"]] for mount in more} == mounts
-    assert not any(mount.get("readOnly") for mount in more)
+    seen = {mount["mountPath"]: (paths[mount["name"]], not mount.get("readOnly")) for mount in more}
+    assert seen == mounts
 
 
 def test_the_device_plugin_asks_the_driver_how_a_device_is() -> None:
