@@ -19,7 +19,7 @@ help:
 	@echo "make demo    the main job on the lab cluster: 15 min the first time, 5 min after (2 cores, no KVM)"
 	@echo "             another cluster: make demo CLUSTER=/path/to/kubeconfig ARGS='-e @my.yml' (asks first; YES=1 does not)"
 	@echo "make check   lint, sanity, unit and API tests, no lab: 6 min the first time, 3 min after"
-	@echo "make test    check, and a new lab (a demo's goes): 85 min the first time, 70 min after"
+	@echo "make test    check, and a new lab (a demo's goes): 90 min the first time, 75 min after"
 	@echo "make soak    the long counts, per-role scenarios, on a new lab: hours"
 	@echo "make bench   benchmarks that need no lab, beside yardsticks, as root: 1 min"
 	@echo "make down    stops the lab; make clean also removes .venv and build output (the cache stays)"
