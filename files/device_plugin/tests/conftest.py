@@ -102,7 +102,7 @@ def start(host: Host) -> Iterator[Callable[..., Running]]:
     plugins: list[Running] = []
 
     def run(
-        interval: float = 60,
+        interval: float = 3600,
         glob: str = "/dev/toy-*",
         grant: Grant = Grant("rw", "toy"),  # noqa: B008
         **settings: object,

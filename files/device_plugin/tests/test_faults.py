@@ -27,11 +27,11 @@ def test_a_reported_fault_reaches_the_kubelet_and_so_does_its_end(
     until(lambda: kubelet.devices() == {"0": HEALTHY, "1": HEALTHY}, "two good devices")
     for word in ("failed", "hung"):
         host.say(1, word)
-        until(lambda: kubelet.devices()["1"] == UNHEALTHY, "the fault", seconds=3)
+        until(lambda: kubelet.devices()["1"] == UNHEALTHY, "the fault")
         record = plugin.app.inventory.snapshot()[1]["1"].record
         assert (record.reason, record.evidence) == ("DriverReportsFault", f"health file: {word}")
         host.say(1, "ok")
-        until(lambda: kubelet.devices()["1"] == HEALTHY, "its end", seconds=3)
+        until(lambda: kubelet.devices()["1"] == HEALTHY, "its end")
     text = plugin.app.metrics.text().decode()
     line = 'transitions_total{reason="DriverReportsFault",resource="example.com/toy",state="Unhealthy"} 2.0'
     assert f"accelerator_device_plugin_{line}" in text

@@ -65,7 +65,7 @@ def test_comes_back_after_each_kubelet_restart(host: Host, start: Start) -> None
     plugin = start()
     for _ in range(5):
         kubelet = FakeKubelet(host.plugins)
-        until(lambda: kubelet.devices() == {"0": HEALTHY}, "devices after a restart", seconds=2)  # noqa: B023
+        until(lambda: kubelet.devices() == {"0": HEALTHY}, "devices after a restart")  # noqa: B023
         kubelet.stop()
         until(lambda: not plugin.app.kubelet.registered(), "the loss of the kubelet")
     assert (
@@ -94,7 +94,7 @@ def test_serves_and_registers_again_when_its_socket_is_deleted(
     until(plugin.app.kubelet.registered, "the first registration")
     for count in range(2, 5):
         plugin.app.kubelet.socket.unlink()
-        until(lambda: len(kubelet.registrations) >= count, "another registration", seconds=3)  # noqa: B023
+        until(lambda: len(kubelet.registrations) >= count, "another registration")  # noqa: B023
         until(plugin.app.kubelet.registered, "the device stream")
     assert kubelet.allocate(["0"]).container_responses
 
@@ -103,7 +103,7 @@ def test_registers_again_when_the_kubelet_drops_it(host: Host, kubelet: FakeKube
     plugin = start()
     until(plugin.app.kubelet.registered, "the first registration")
     kubelet.drop_streams()
-    until(lambda: len(kubelet.registrations) > 1, "another registration", seconds=3)
+    until(lambda: len(kubelet.registrations) > 1, "another registration")
     until(plugin.app.kubelet.registered, "the device stream")
 
 
@@ -113,7 +113,7 @@ def test_keeps_trying_while_refused(kubelet: FakeKubelet, start: Start) -> None:
     time.sleep(0.6)
     assert not plugin.app.kubelet.registered()
     kubelet.refuse = None
-    until(plugin.app.kubelet.registered, "registration", seconds=2)
+    until(plugin.app.kubelet.registered, "registration")
     assert b"registration_failures_total" in plugin.app.metrics.text()
 
 
@@ -144,7 +144,7 @@ def test_a_second_plugin_waits_until_the_first_ends(
     assert len(kubelet.registrations) == 1
     assert caplog.text.count("another process listens on") == 1
     assert first.stop() == 0
-    until(second.app.kubelet.registered, "the second plugin, at once", seconds=3)
+    until(second.app.kubelet.registered, "the second plugin, at once")
     assert kubelet.allocate(["0"]).container_responses
 
 
