@@ -48,11 +48,13 @@ def test_only_our_uevents_end_a_wait() -> None:
         kernel.send(OURS)
         kernel.send(OTHER)
 
-    threading.Timer(0.1, tell).start()
+    telling = threading.Timer(0.1, tell)
+    telling.start()
     start = time.monotonic()
     watch.wait(120)
     assert time.monotonic() - start < 60, "what concerns us ends the wait"
-    assert not uevent.news(events, "/dev/toy-*"), "all of them were taken"
+    telling.join()
+    assert not uevent.news(events, "/dev/toy-*"), "ours was taken"
     watch.close()
     kernel.close()
     events.close()
