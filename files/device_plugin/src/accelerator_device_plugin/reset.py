@@ -8,7 +8,7 @@ import os
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection
 from pathlib import Path
 
 from .discovery import Device
@@ -57,7 +57,7 @@ class Resets:
         self._under_way: set[Device] = set()
         self._changed = threading.Condition()
 
-    def all(self, devices: Iterable[Device], seconds: float) -> dict[Device, str]:
+    def all(self, devices: Collection[Device], seconds: float) -> dict[Device, str]:
         """Why each was not reset, by then; empty if it was."""
         with self._changed:
             answers = {
