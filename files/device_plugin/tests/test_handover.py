@@ -104,7 +104,7 @@ def test_slow_resets_of_a_container_run_at_a_time() -> None:
 
     devices = [Device(str(number), f"/dev/toy-{number}") for number in range(20)]
     begin = time.monotonic()
-    assert Resets(slow).all(devices, 60) == dict.fromkeys(devices, "")
+    assert Resets(slow, str).all(devices, 60) == dict.fromkeys(devices, "")
     assert time.monotonic() - begin < 20 * 0.3
 
 
@@ -117,7 +117,7 @@ def test_no_reset_is_begun_after_the_answer(monkeypatch: pytest.MonkeyPatch) -> 
         begun.append(device)
         return "" if go_on.wait(60) else "never told to go on"
 
-    resets = Resets(work)
+    resets = Resets(work, str)
     assert resets.all([A, B], 0.2) == dict.fromkeys([A, B], "not ended within 0 s")
     assert resets.all([A], 0.2) == {A: "an earlier reset has not ended"}
     go_on.set()
@@ -165,7 +165,7 @@ def test_what_is_no_longer_ours_is_not_reset() -> None:
         done.append(device)
         return ""
 
-    handover = Handover(lambda devices: {A: looked.pop(0)}, Policy(), Resets(work), lambda device: device.id)
+    handover = Handover(lambda devices: {A: looked.pop(0)}, Policy(), Resets(work, lambda device: device.id))
     assert "OtherDriver" in handover.hindrance([A], [A], 60)
     assert done == []
     assert "NoAnswer" in handover.hindrance([A], [A], 60)  # well before its reset, and silent after it
@@ -175,7 +175,7 @@ def test_what_is_no_longer_ours_is_not_reset() -> None:
 def test_a_reset_that_two_devices_share_needs_both() -> None:
     places = {A: "/sys/one", B: "/sys/one", C: "/sys/two"}
     handover = Handover(
-        lambda devices: dict.fromkeys(devices, GOOD), Policy(), Resets(lambda device: ""), places.__getitem__
+        lambda devices: dict.fromkeys(devices, GOOD), Policy(), Resets(lambda device: "", places.__getitem__)
     )
     assert "/sys/one resets /dev/toy-b too, which is not this container's" in handover.hindrance(
         [A], [A, B, C], 60

@@ -63,11 +63,15 @@ def test_self_check_finds_what_no_event_tells(host: Host, kubelet: FakeKubelet, 
 def test_comes_back_after_each_kubelet_restart(host: Host, start: Start) -> None:
     host.add(0)
     plugin = start()
-    for _ in range(5):
+
+    def come_and_go() -> None:
         kubelet = FakeKubelet(host.plugins)
-        until(lambda: kubelet.devices() == {"0": HEALTHY}, "devices after a restart")  # noqa: B023
+        until(lambda: kubelet.devices() == {"0": HEALTHY}, "devices after a restart")
         kubelet.stop()
         until(lambda: not plugin.app.kubelet.registered(), "the loss of the kubelet")
+
+    for _ in range(5):
+        come_and_go()
     assert (
         b'accelerator_device_plugin_kubelet_restarts_total{resource="example.com/toy"} 4.0'
         in plugin.app.metrics.text()
@@ -92,10 +96,14 @@ def test_serves_and_registers_again_when_its_socket_is_deleted(
     host.add(0)
     plugin = start()
     until(plugin.app.kubelet.registered, "the first registration")
-    for count in range(2, 5):
+
+    def lose_it(count: int) -> None:
         plugin.app.kubelet.socket.unlink()
-        until(lambda: len(kubelet.registrations) >= count, "another registration")  # noqa: B023
+        until(lambda: len(kubelet.registrations) >= count, "another registration")
         until(plugin.app.kubelet.registered, "the device stream")
+
+    for count in range(2, 5):
+        lose_it(count)
     assert kubelet.allocate(["0"]).container_responses
 
 

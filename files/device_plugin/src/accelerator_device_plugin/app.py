@@ -102,8 +102,8 @@ class App:
         if not settings.reset_file:
             return Handover(self._looks.all, settings.policy)
         place = settings.root, settings.sysfs, settings.reset_file
-        resets = Resets(functools.partial(reset, *place))
-        return Handover(self._looks.all, settings.policy, resets, functools.partial(target, *place))
+        resets = Resets(functools.partial(reset, *place), functools.partial(target, *place))
+        return Handover(self._looks.all, settings.policy, resets)
 
     def run(self) -> int:
         """Returns the exit code, after `stop` or when a part failed."""

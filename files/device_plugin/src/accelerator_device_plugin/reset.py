@@ -52,10 +52,18 @@ class Resets:
     Otherwise the one that was given up on could come to its end in the midst of the next container's work.
     """
 
-    def __init__(self, work: Callable[[Device], str]) -> None:
+    def __init__(self, work: Callable[[Device], str], target: Callable[[Device], str]) -> None:
         self._work = work
+        self._target = target
         self._under_way: set[Device] = set()
         self._changed = threading.Condition()
+
+    def place(self, device: Device) -> str | None:
+        """Two devices with the same are reset together; None of a device that has gone."""
+        try:
+            return self._target(device)
+        except OSError:
+            return None
 
     def all(self, devices: Collection[Device], seconds: float) -> dict[Device, str]:
         """Why each was not reset, by then; empty if it was."""
