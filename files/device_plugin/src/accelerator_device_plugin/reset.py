@@ -86,8 +86,8 @@ class Resets:
                         self._under_way.discard(device)
                         self._changed.notify_all()
 
-        for _ in range(min(len(mine), _THREADS)):
-            threading.Thread(target=go, name="reset", daemon=True).start()
+        for number in range(min(len(mine), _THREADS)):
+            threading.Thread(target=go, name=f"reset {number}", daemon=True).start()
         with self._changed:
             self._changed.wait_for(lambda: all(device in answers for device in mine), seconds)
             self._under_way.difference_update(waiting)
