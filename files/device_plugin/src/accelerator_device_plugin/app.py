@@ -175,14 +175,17 @@ class App:
                 return
 
     def _watch_devices(self) -> None:
+        began, took = time.monotonic(), 0.0
         while not self._stopping.is_set():
-            due = self.inventory.due()
-            wait = self.settings.interval if due is None else max(due - time.monotonic(), _SHORTEST)
-            self._device_watch.wait(min(wait, self.settings.interval))
+            now, due, interval = time.monotonic(), self.inventory.due(), self.settings.interval
+            # What no event told is known within one interval: the next look should have ended by then.
+            wait = max(began + interval - took - now, interval / 2)
+            self._device_watch.wait(wait if due is None else min(wait, max(due - now, _SHORTEST)))
             began = time.monotonic()
             self._look()
+            took = time.monotonic() - began
             # Half of one processor at most, however many events there are.
-            self._stopping.wait(min(time.monotonic() - began, _BREATH))
+            self._stopping.wait(min(took, _BREATH))
 
     def _look(self) -> None:
         root, pattern = self.settings.root, self.settings.device_glob
