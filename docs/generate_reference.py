@@ -122,8 +122,9 @@ def _sections(path: str, section: Section) -> Iterator[str]:
     for name, node in section.fields.items():
         if isinstance(node, Section):
             yield from _sections(f"{path}.{name}", node)
-        elif isinstance(node, Names) and isinstance(node.of, Section):
-            yield from _sections(f"{path}.{name}.NAME", node.of._replace(text=f"Each of `{name}`."))
+        elif isinstance(node, (Items, Names)) and isinstance(node.of, Section):
+            each = f"{name}[]" if isinstance(node, Items) else f"{name}.NAME"
+            yield from _sections(f"{path}.{each}", node.of._replace(text=f"Each of `{name}`."))
 
 
 def _accepted(node: Node) -> str:
@@ -133,7 +134,7 @@ def _accepted(node: Node) -> str:
         values = "see below" if isinstance(node.of, Section) else _accepted(node.of)
         return f"mapping; names: {SYNTAX[node.key].expected}; values: {values}"
     if isinstance(node, Items):
-        return f"list of: {_accepted(node.of)}"
+        return "list of mappings, see below" if isinstance(node.of, Section) else f"list of: {_accepted(node.of)}"
     if node.choices:
         return " or ".join(f"`{choice}`" for choice in node.choices)
     if node.kind == "integer":

@@ -15,6 +15,7 @@ def names(definition: Json) -> Json:
     return {
         "node_labels": node_labels,
         "selector": [f"{key}={value}" for key, value in node_labels.items()],
+        "tolerations": _names.tolerations(definition),
         "plugin_labels": _names.plugin_labels(definition),
         "pods": [f"{_names.LABEL_INSTANCE}={definition['name']}", f"{_names.BY_KMM}={definition['name']}"],
         "ready_label": _names.ready_label(definition),

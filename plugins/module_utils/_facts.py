@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import typing as t
 
+from ansible_collections.ecosystem_edge.accelerator.plugins.module_utils._manifests import _taints as taints
+
 Json = t.Dict[str, t.Any]
 
 MANAGED_BY = "app.kubernetes.io/managed-by"
@@ -29,21 +31,15 @@ def condition(item: Json, kind: str) -> bool:
     return any(entry["type"] == kind and entry["status"] == "True" for entry in conditions)
 
 
-def schedulable(node: Json) -> bool:
-    """Whether the node takes new pods that tolerate nothing.
+def schedulable(node: Json, tolerations: t.Sequence[Json] = ()) -> bool:
+    """Whether the node takes new pods that tolerate no more than this.
 
     Taints of the node's condition (not-ready, pressure) come and go by themselves, so they do not count here.
     """
-    spec = node.get("spec", {})
-    lasting = [
-        taint
-        for taint in spec.get("taints") or []
-        if taint["effect"] in ("NoSchedule", "NoExecute") and not taint["key"].startswith("node.kubernetes.io/")
-    ]
-    return not spec.get("unschedulable") and not lasting
+    return not taints.untolerated(taints.lasting(taints.repelling(node.get("spec", {}))), tolerations)
 
 
-def node_facts(node: Json) -> Json:
+def node_facts(node: Json, tolerations: t.Sequence[Json] = ()) -> Json:
     info, status = node["status"].get("nodeInfo", {}), node["status"]
     return {
         "name": node["metadata"]["name"],
@@ -51,7 +47,7 @@ def node_facts(node: Json) -> Json:
         "arch": info.get("architecture", ""),
         "os_image": info.get("osImage", ""),
         "ready": condition(node, "Ready"),
-        "schedulable": schedulable(node),
+        "schedulable": schedulable(node, tolerations),
         "boot_id": info.get("bootID", ""),
         "labels": node["metadata"].get("labels") or {},
         "capacity": status.get("capacity") or {},
@@ -59,15 +55,18 @@ def node_facts(node: Json) -> Json:
     }
 
 
-def candidates(nodes: t.Iterable[Json], labels: t.Mapping[str, str]) -> t.List[Json]:
+def candidates(
+    nodes: t.Iterable[Json], labels: t.Mapping[str, str], tolerations: t.Sequence[Json] = ()
+) -> t.List[Json]:
     """The nodes that may have the hardware: those with the labels, or else every schedulable Linux worker."""
     found = []
     for node in sorted(nodes, key=lambda one: one["metadata"]["name"]):
         own = node["metadata"].get("labels") or {}
         linux = node["status"].get("nodeInfo", {}).get("operatingSystem", "linux") == "linux"
-        wanted = all(own.get(key) == value for key, value in labels.items()) if labels else schedulable(node)
+        made = node_facts(node, tolerations)
+        wanted = all(own.get(key) == value for key, value in labels.items()) if labels else made["schedulable"]
         if linux and wanted:
-            found.append(node_facts(node))
+            found.append(made)
     return found
 
 

@@ -29,6 +29,7 @@ class Rules(t.NamedTuple):
     namespace: str
     expected: t.Optional[int] = None
     ready_label: t.Optional[str] = None
+    tolerations: t.Sequence[Json] = ()
 
 
 class Plugin(t.NamedTuple):
@@ -134,7 +135,7 @@ def judge(
     allocatable = quantity(node, "allocatable", rules.resource)
     if not node_ready(node):
         return Verdict("node_not_ready", "the kubelet does not report the node as ready")
-    if allocatable == 0 and not schedulable(node):
+    if allocatable == 0 and not schedulable(node, rules.tolerations):
         return Verdict("unschedulable", "cordoned or tainted, so neither driver nor plugin is wanted here")
     if rules.ready_label and rules.ready_label not in (node["metadata"].get("labels") or {}):
         return Verdict("no_driver", f"the driver's module is not loaded: no label {rules.ready_label}")

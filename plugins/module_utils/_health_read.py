@@ -32,7 +32,8 @@ class Reader:
 
     def __init__(self, api: Api, params: Json) -> None:
         self.api = api
-        self.rules = health.Rules(params["resource"], params["namespace"], params["expected"], params["ready_label"])
+        wanted = ("resource", "namespace", "expected", "ready_label", "tolerations")
+        self.rules = health.Rules(*(params[key] for key in wanted))
         self.expected_nodes: t.Optional[int] = params["expected_nodes"]
         self._labels: t.Dict[str, str] = params["nodes"]
         self.selector = selector(self._labels)

@@ -85,6 +85,11 @@ def matching(definition: Json, nodes: t.Iterable[Json]) -> t.List[str]:
     )
 
 
+def tolerations(definition: Json) -> t.List[Json]:
+    """As Kubernetes takes them: without the fields that are left out."""
+    return [{key: value for key, value in one.items() if value is not None} for one in definition["tolerations"]]
+
+
 def ready_label(definition: Json) -> str:
     """KMM puts it on a node when the driver is loaded there."""
     return f"kmm.node.kubernetes.io/{definition['namespace']}.{definition['name']}.ready"

@@ -29,6 +29,8 @@ options:
   nodes:
     description:
       - Labels that candidate nodes have. Empty means every schedulable Linux worker.
+      - A node is schedulable when it is not cordoned and has no taint but those that the C(tolerations) of
+        O(definition) tolerate.
     type: dict
   namespace:
     description:
@@ -218,7 +220,7 @@ def run(module: t.Any) -> None:
     api = connect(module)
     reader = Reader(api, lenient=params["check_permissions"])
     nodes = reader.items(facts.NODE_API)
-    candidates = facts.candidates(nodes, labels)
+    candidates = facts.candidates(nodes, labels, definition.get("tolerations") or [])
     result = {**reader.facts(candidates, definition.get("namespace")), "written": None, "denied": None}
     if params["definition"]:
         result.update(reader.operators(definition, result))

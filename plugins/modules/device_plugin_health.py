@@ -35,8 +35,7 @@ options:
     type: dict
     required: true
   expected:
-    description:
-      - How many devices each node should offer, each as often as pods may share it. Without it, at least one.
+    description: How many devices each node should offer, each as often as pods may share it. Without it, at least one.
     type: int
   expected_nodes:
     description:
@@ -56,6 +55,12 @@ options:
       - A label, of any value, that a node has while the driver's kernel module is loaded there, such as
         C(kmm.node.kubernetes.io/NAMESPACE.NAME.ready). Lets the verdict tell a missing driver from a missing plugin.
     type: str
+  tolerations:
+    description: Taints that the driver tolerates, as in a pod's spec.
+    type: list
+    elements: dict
+    default: []
+    version_added: 0.2.0
   probe:
     description:
       - Which device plugins are asked for their devices, through the API server's pod proxy.
@@ -167,9 +172,7 @@ ansible_facts:
               type: int
               returned: success
             healthy:
-              description:
-                - How many devices the plugin calls healthy, each as often as pods may share it, or null when it was not
-                  asked.
+              description: How many devices the plugin calls healthy, each as often as pods may share it; null if not asked.
               type: int
               returned: success
             verdict:
@@ -181,7 +184,8 @@ ansible_facts:
                   V(plugin_failing) when it does not get ready or does not answer, V(unregistered) when the kubelet does
                   not know it, V(stale) when the node's numbers are left from a plugin that is gone.
                 - V(node_not_ready) when the node itself is not ready.
-                - V(unschedulable) when the node takes no pods and has no devices, which is no fault.
+                - V(unschedulable) when the node is cordoned, or has a taint that O(tolerations) do not tolerate, and
+                  has no devices, which is no fault.
               type: str
               returned: success
             reason:
@@ -195,9 +199,9 @@ ansible_facts:
               type: dict
               returned: success
             devices:
-              description:
-                - "The devices as the plugin sees them: id, path, health, reason, since, and pods where the kubelet says
-                  who has them. Empty when it was not asked."
+              description: >-
+                The devices as the plugin sees them: id, path, health, reason, since, and pods where the kubelet says
+                who has them. Empty when it was not asked.
               type: list
               elements: dict
               returned: success
@@ -212,8 +216,8 @@ ansible_facts:
           version_added: 0.2.0
         rejected:
           description:
-            - Pods anywhere that ask for the resource and that a kubelet rejected, by UnexpectedAdmissionError or OutOf.
-            - "Each has namespace, name, uid, node, owner, reason, message."
+            - "Pods anywhere that ask for the resource and that a kubelet rejected, by UnexpectedAdmissionError or OutOf:
+              namespace, name, uid, node, owner, reason, message."
             - Null when the pods of all namespaces may not be listed, or could not be just then.
           type: list
           elements: dict
@@ -252,11 +256,7 @@ import typing as t
 
 from ansible_collections.ecosystem_edge.accelerator.plugins.module_utils import _health as health
 from ansible_collections.ecosystem_edge.accelerator.plugins.module_utils._cluster import connect, run_module
-from ansible_collections.ecosystem_edge.accelerator.plugins.module_utils._health_read import (
-    Reader,
-    selector,
-    wait,
-)
+from ansible_collections.ecosystem_edge.accelerator.plugins.module_utils._health_read import Reader, selector, wait
 from ansible_collections.ecosystem_edge.accelerator.plugins.module_utils._pod_lines import last_lines
 
 Json = t.Dict[str, t.Any]
@@ -272,6 +272,7 @@ def argument_spec() -> Json:
         "plugin_labels": {"type": "dict", "required": True},
         "port": {"type": "int", "default": 9400},
         "ready_label": {"type": "str"},
+        "tolerations": {"type": "list", "elements": "dict", "default": []},
         "probe": {"type": "str", "choices": ["all", "suspect", "none"], "default": "suspect"},
         "consumer_labels": {"type": "dict"},
         "consumer_lines": {"type": "int", "default": 5},

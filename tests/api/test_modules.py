@@ -232,7 +232,7 @@ def test_health_of_a_node_from_what_the_api_server_has(cluster: Cluster, api: Ap
         cluster.kube.merge(NODES, node, counted, "status")
 
     work = after(api, 3, come)
-    params = {"port": 9400, "ready_label": None, "expected_nodes": 1, **options}
+    params = {"port": 9400, "ready_label": None, "tolerations": [], "expected_nodes": 1, **options}
     entries, _elapsed = _health_read.wait(_health_read.Reader(api, params), "none", LONG)
     work.join()
     assert entries[0]["verdict"] == "ok"

@@ -12,6 +12,7 @@ from accelerator_operator.assess import _devices_ready, assess
 from accelerator_operator.objects import KMM_POD_LABELS, KMM_ROLE_LABEL
 from accelerator_operator.reconcile import Observed, Wanted
 from ansible_collections.ecosystem_edge.accelerator.plugins.module_utils import _names
+from ansible_collections.ecosystem_edge.accelerator.plugins.module_utils._manifests import _taints
 
 Obj = dict[str, Any]
 DEFINITION: Obj = {
@@ -32,7 +33,7 @@ def named(kind: str, name: str, **rest: Any) -> Obj:
 def node(name: str, devices: int = 5, **labels: str) -> Obj:
     labels = {"hardware": "yes", _names.ready_label(DEFINITION): "", **labels}
     allocatable = {"example.com/accel": str(devices)}
-    return {"name": name, "uid": name, "ready": True, "schedulable": True, "labels": labels, "allocatable": allocatable}
+    return {"name": name, "uid": name, "ready": True, "taints": [], "labels": labels, "allocatable": allocatable}
 
 
 def pod(component: str, name: str, **status: Any) -> Obj:
@@ -88,7 +89,7 @@ def no_hardware(seen: Observed) -> None:
 
 def cordoned(seen: Observed) -> None:
     for view in seen.nodes:
-        view["schedulable"] = False
+        view["taints"] = [_taints.Taint(_taints.CORDON, "", "NoSchedule")]
 
 
 def not_loaded(seen: Observed) -> None:
@@ -192,6 +193,23 @@ def test_what_is_not_wanted_is_not_missed(kind: str) -> None:
     observed.objects[:] = [obj for obj in observed.objects if obj["kind"] != kind]
     assert judge(observed, without=kind)[0].ready
     assert not judge(observed)[0].ready
+
+
+@pytest.mark.parametrize(
+    ("taint", "tolerations", "matching"),
+    [
+        ("node.kubernetes.io/memory-pressure", [], 2),
+        ("team", [], 1),
+        ("team", [{"key": "team", "operator": "Exists"}], 2),
+        ("team", [{"key": "other", "operator": "Exists"}], 1),
+    ],
+)
+def test_a_node_counts_where_kmm_would_load(taint: str, tolerations: list[Obj], matching: int) -> None:
+    observed = well()
+    observed.nodes[0]["taints"] = [_taints.Taint(taint, "", "NoSchedule")]
+    objects = copy.deepcopy(observed.objects)
+    objects[0]["spec"]["tolerations"] = tolerations
+    assert assess(Wanted(DEFINITION, objects, {}), observed)[1]["nodes"]["matching"] == matching
 
 
 def test_without_a_count_one_device_a_node_is_enough() -> None:

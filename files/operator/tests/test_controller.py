@@ -95,7 +95,7 @@ class Cluster:
         self.objects[KIND, name] = made
 
     def add_node(self, name: str, uid: str = "") -> None:
-        view = {"name": name, "uid": uid or name, "ready": True, "schedulable": True, "labels": dict(NODE_LABELS)}
+        view = {"name": name, "uid": uid or name, "ready": True, "taints": [], "labels": dict(NODE_LABELS)}
         self.nodes.setdefault(name, []).append({**view, "allocatable": {DEFINITION["resource"]: "5"}})
         self.there.add(uid or name)
 

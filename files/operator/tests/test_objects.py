@@ -6,18 +6,17 @@ from accelerator_operator.objects import fingerprint, node_view, pod_is_running,
 
 
 @pytest.mark.parametrize(
-    ("spec", "schedulable"),
+    ("spec", "taints"),
     [
-        ({}, True),
-        ({"unschedulable": True}, False),
-        ({"taints": [{"key": "mine", "effect": "NoSchedule"}]}, False),
-        ({"taints": [{"key": "mine", "effect": "NoExecute"}]}, False),
-        ({"taints": [{"key": "mine", "effect": "PreferNoSchedule"}]}, True),
-        ({"taints": [{"key": "node.kubernetes.io/memory-pressure", "effect": "NoSchedule"}]}, True),
+        ({}, []),
+        ({"unschedulable": True}, ["node.kubernetes.io/unschedulable:NoSchedule"]),
+        ({"taints": [{"key": "mine", "value": "a", "effect": "NoExecute"}]}, ["mine=a:NoExecute"]),
+        ({"taints": [{"key": "mine", "effect": "PreferNoSchedule"}]}, []),
     ],
 )
-def test_a_node_is_schedulable_where_kmm_would_load(spec: dict, schedulable: bool) -> None:
-    assert node_view({"metadata": {"name": "a", "uid": "1"}, "spec": spec})["schedulable"] is schedulable
+def test_what_keeps_pods_away_is_kept_of_a_node(spec: dict, taints: list[str]) -> None:
+    view = node_view({"metadata": {"name": "a", "uid": "1"}, "spec": spec})
+    assert [str(taint) for taint in view["taints"]] == taints
 
 
 def waiting(reason: str) -> dict:

@@ -20,20 +20,20 @@ class Value(t.NamedTuple):
     on_host: str = ""  # for a path: what must be there, on the host that builds: "folder" or "file"
 
 
-class Items(t.NamedTuple):
-    """A list of values."""
-
-    of: Value
-    text: str
-    default: t.Optional[t.Tuple[t.Any, ...]] = ()
-
-
 class Section(t.NamedTuple):
     """A mapping with given names. optional: null when left out, not filled."""
 
     fields: t.Dict[str, t.Any]
     text: str
     optional: bool = False
+
+
+class Items(t.NamedTuple):
+    """A list."""
+
+    of: t.Union[Value, Section]
+    text: str
+    default: t.Optional[t.Tuple[t.Any, ...]] = ()
 
 
 class Names(t.NamedTuple):

@@ -7,6 +7,7 @@ import typing as t
 
 from ansible_collections.ecosystem_edge.accelerator.plugins.module_utils import _names as names
 from ansible_collections.ecosystem_edge.accelerator.plugins.module_utils._definition.fill import fill
+from ansible_collections.ecosystem_edge.accelerator.plugins.module_utils._manifests import _taints
 from ansible_collections.ecosystem_edge.accelerator.plugins.module_utils._manifests.custom_resource import FIELDS
 
 Json = t.Dict[str, t.Any]
@@ -42,6 +43,13 @@ def _names(definition: Json) -> Mistakes:
     group = definition["operator"]["api"]["group"]
     if _reserved(group) and not _reserved(domain):
         yield f"operator.api.group: expected a domain of your own; seen {group}, which is Kubernetes' own"
+
+
+def _tolerations(definition: Json) -> Mistakes:
+    for index, toleration in enumerate(definition["tolerations"]):
+        mistake = _taints.mistake(toleration)
+        if mistake:
+            yield f"tolerations[{index}].{mistake}"
 
 
 def _hardware(definition: Json) -> Mistakes:
@@ -185,4 +193,16 @@ def _drill(definition: Json) -> Mistakes:
         yield "health.drill.clear: expected the command that ends the faults of health.drill.faults; seen none"
 
 
-RULES = (_names, _hardware, _driver, _images, _health, _device_plugin, _drill, _consumer, _installs, _fields)
+RULES = (
+    _names,
+    _tolerations,
+    _hardware,
+    _driver,
+    _images,
+    _health,
+    _device_plugin,
+    _drill,
+    _consumer,
+    _installs,
+    _fields,
+)

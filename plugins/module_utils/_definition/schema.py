@@ -19,6 +19,7 @@ from ansible_collections.ecosystem_edge.accelerator.plugins.module_utils._defini
     Section,
     Value,
 )
+from ansible_collections.ecosystem_edge.accelerator.plugins.module_utils._manifests._taints import EFFECTS, OPERATORS
 
 
 def _installed(what: str, package: str) -> Section:
@@ -36,6 +37,15 @@ def _installed(what: str, package: str) -> Section:
 
 
 LABEL = Value("label_value", "Its value.")
+TOLERATION = Section(
+    {
+        "key": Value("label_key", "The taint's key; all taints when left out, with `Exists`."),
+        "operator": Value("text", "`Equal`: the taint has this value; `Exists`: any.", "Equal", choices=OPERATORS),
+        "value": Value("label_value", "The taint's value, with `Equal`."),
+        "effect": Value("text", "The taint's effect; all of them when left out.", choices=EFFECTS),
+    },
+    "",
+)
 FIELD_TYPES = ("string", "integer", "boolean")
 
 HARDWARE = Section(
@@ -212,6 +222,11 @@ SCHEMA = Section(
             "label_key",
             LABEL,
             "Labels of the nodes that may have it; empty: every schedulable worker.",
+        ),
+        "tolerations": Items(
+            TOLERATION,
+            "Taints of these nodes that driver, consumer and operator tolerate, as in a pod's spec. On a node with any "
+            "other taint nothing is loaded.",
         ),
         "hardware": HARDWARE,
         "driver": DRIVER,

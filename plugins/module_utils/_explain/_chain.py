@@ -20,6 +20,7 @@ from ansible_collections.ecosystem_edge.accelerator.plugins.module_utils._explai
 )
 from ansible_collections.ecosystem_edge.accelerator.plugins.module_utils._explain._pods import unmatched
 from ansible_collections.ecosystem_edge.accelerator.plugins.module_utils._explain._records import Json, Node
+from ansible_collections.ecosystem_edge.accelerator.plugins.module_utils._manifests._taints import lasting, untolerated
 
 Link = t.Callable[[Scene], Finding]
 
@@ -86,15 +87,9 @@ def candidates(cluster: Cluster) -> t.List[Node]:
     nodes = cluster.definition["nodes"]
 
     def may_have(node: Node) -> bool:
-        lasting = [one for one in node.taints if one.effect != "PreferNoSchedule" and not _passing(one.key)]
-        plain = not node.unschedulable and not lasting
+        plain = not untolerated(lasting(node.taints), cluster.tolerations)
         chosen = not unmatched(node.labels, nodes) if nodes else plain
         traced = not unmatched(node.labels, wanted) or ready in node.labels or cluster.resource in node.capacity
         return node.linux and (chosen or traced)
 
     return sorted((node for node in cluster.snapshot.nodes if may_have(node)), key=lambda node: node.name)
-
-
-def _passing(taint: str) -> bool:
-    """Taints of the node's condition come and go by themselves."""
-    return taint.startswith("node.kubernetes.io/")

@@ -58,6 +58,7 @@ class Cluster:
         self.name: str = definition["name"]
         self.namespace: str = definition["namespace"]
         self.resource: str = definition["resource"]
+        self.tolerations = names.tolerations(definition)
         self.custom: t.Optional[Custom] = next((c for c in snapshot.customs if c.name == self.name), None)
         self.module: t.Optional[Module] = next((m for m in snapshot.modules if m.name == self.name), None)
         self.devices: t.Optional[int] = _devices(definition, self.custom)

@@ -16,8 +16,8 @@ from ansible_collections.ecosystem_edge.accelerator.plugins.module_utils._explai
     fine,
     unread,
 )
-from ansible_collections.ecosystem_edge.accelerator.plugins.module_utils._explain._pods import blocking
 from ansible_collections.ecosystem_edge.accelerator.plugins.module_utils._health import told, unhealthy
+from ansible_collections.ecosystem_edge.accelerator.plugins.module_utils._manifests._taints import untolerated
 
 DAEMON_SETS, PODS, ALL_PODS = "daemonsets.apps", "pods", "pods of all namespaces"
 
@@ -164,10 +164,10 @@ def allocatable(scene: Scene) -> Finding:
 
 
 def taints(scene: Scene) -> Finding:
-    """Whether a pod that tolerates nothing gets to the devices."""
-    found = blocking(scene.node, [])
+    """Whether a pod that tolerates what the definition does gets to the devices."""
+    found = untolerated(scene.node.taints, scene.cluster.tolerations)
     if not found:
-        return fine(scene.where, "spec.taints", "none that keeps pods away")
+        return fine(scene.where, "spec.taints", "none that keeps pods away who are meant for it")
     cordoned = scene.node.unschedulable
     return broken(
         scene.where,

@@ -20,21 +20,16 @@ from ansible_collections.ecosystem_edge.accelerator.plugins.module_utils._explai
     fine,
     unread,
 )
-from ansible_collections.ecosystem_edge.accelerator.plugins.module_utils._explain._pods import blocking, unmatched
+from ansible_collections.ecosystem_edge.accelerator.plugins.module_utils._explain._pods import unmatched
 from ansible_collections.ecosystem_edge.accelerator.plugins.module_utils._explain._records import (
-    Json,
     Module,
     Placed,
 )
+from ansible_collections.ecosystem_edge.accelerator.plugins.module_utils._manifests._taints import PRESSURE, untolerated
 
 MODULES = "modules.kmm.sigs.x-k8s.io"
 IMAGES = "moduleimagesconfigs.kmm.sigs.x-k8s.io"
 CONFIGS = "nodemodulesconfigs.kmm.sigs.x-k8s.io"
-# KMM's own, beside those of the Module.
-PRESSURE: t.List[Json] = [
-    {"key": f"node.kubernetes.io/{what}-pressure", "operator": "Exists", "effect": "NoSchedule"}
-    for what in ("memory", "disk", "pid")
-]
 
 
 def custom_resource(scene: Scene) -> Finding:
@@ -116,7 +111,7 @@ def selector(scene: Scene) -> Finding:
             "mend the selector of the Module (of the custom resource, if the operator writes it), or label the node",
             f"kubectl get node {node.name} --show-labels",
         )
-    taints = blocking(node, [*found.tolerations, *PRESSURE])
+    taints = untolerated(node.taints, [*found.tolerations, *PRESSURE])
     if taints and not _is_loaded(scene):
         return _tainted(scene, where, [str(taint) for taint in taints])
     label = names.version_label(cluster.definition)
@@ -141,7 +136,7 @@ def _tainted(scene: Scene, where: str, taints: t.List[str]) -> Finding:
         f"taints that {where} tolerates",
         "uncordon the node: KMM unloads the driver from a node that is cordoned"
         if cordoned
-        else "take the taint off, or let the Module tolerate it: KMM loads nothing on a node with another taint",
+        else "take the taint off, or name it in the definition's tolerations: KMM loads nothing on a node with another",
         f"kubectl uncordon {scene.node.name}" if cordoned else f"kubectl describe node {scene.node.name}",
     )
 

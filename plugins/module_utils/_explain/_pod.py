@@ -15,10 +15,10 @@ from ansible_collections.ecosystem_edge.accelerator.plugins.module_utils._explai
 from ansible_collections.ecosystem_edge.accelerator.plugins.module_utils._explain._pods import (
     Pod,
     affinity_allows,
-    blocking,
     unmatched,
 )
 from ansible_collections.ecosystem_edge.accelerator.plugins.module_utils._explain._records import Json, Node
+from ansible_collections.ecosystem_edge.accelerator.plugins.module_utils._manifests._taints import untolerated
 
 SHOWN = 5  # of a list, in one line
 
@@ -115,7 +115,7 @@ def _of_resource(
         wanted = ", ".join(f"{key}={value}" for key, value in pod.node_selector.items()) or "its node affinity"
         fix = f"let it select one of {_some([node.name for node in offering])}"
         return "selector", _broken(pod, field, wanted, f"a node that offers {resource}", fix, _labels(offering[0]))
-    open_to = [node for node in chosen if not blocking(node, pod.tolerations) and node.ready]
+    open_to = [node for node in chosen if not untolerated(node.taints, pod.tolerations) and node.ready]
     if not open_to:
         return "taints", _shut(pod, chosen, resource)
     return _not_enough(cluster, pod, resource, number, open_to)
@@ -144,7 +144,7 @@ def _not_offered(cluster: Cluster, pod: Pod, resource: str, rows: t.Sequence[Jso
 def _shut(pod: Pod, nodes: t.Sequence[Node], resource: str) -> Finding:
     why = []
     for node in nodes[:SHOWN]:
-        taints = [str(taint) for taint in blocking(node, pod.tolerations)]
+        taints = [str(taint) for taint in untolerated(node.taints, pod.tolerations)]
         why.append(f"{node.name}: {', '.join(taints) or 'not ready'}")
     more = f"; and {len(nodes) - SHOWN} more nodes" if len(nodes) > SHOWN else ""
     fix = "uncordon a node, take its taint off, or let the pod tolerate it"

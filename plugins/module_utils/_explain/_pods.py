@@ -9,7 +9,6 @@ from ansible_collections.ecosystem_edge.accelerator.plugins.module_utils import 
 from ansible_collections.ecosystem_edge.accelerator.plugins.module_utils._explain._records import (
     Json,
     Node,
-    Taint,
     extended,
     going,
     name_of,
@@ -19,7 +18,6 @@ from ansible_collections.ecosystem_edge.accelerator.plugins.module_utils._health
 # The kubelet's reasons for a pod that it was given and has no device for: of the device manager, and of its own count
 # of what is free, which has the resource's name behind it.
 UNEXPECTED, OUT_OF = "UnexpectedAdmissionError", "OutOf"
-BLOCKING = ("NoSchedule", "NoExecute")
 
 
 class Pod(t.NamedTuple):
@@ -100,25 +98,6 @@ def _asked(container: Json) -> t.Dict[str, int]:
     """Of extended resources request and limit are the same; either may be left out."""
     resources = safe.mapping(container, "resources")
     return {**extended(resources.get("requests")), **extended(resources.get("limits"))}
-
-
-def tolerates(tolerations: t.Iterable[Json], taint: Taint) -> bool:
-    return any(_tolerates(one, taint) for one in tolerations)
-
-
-def _tolerates(one: Json, taint: Taint) -> bool:
-    if one.get("effect") not in (None, "", taint.effect) or one.get("key") not in (None, "", taint.key):
-        return False
-    return one.get("operator") == "Exists" or (bool(one.get("key")) and safe.text(one, "value") == taint.value)
-
-
-def blocking(node: Node, tolerations: t.Sequence[Json]) -> t.List[Taint]:
-    """The taints that keep a new pod off a node. A cordon that the controller has not yet made a taint is one, too."""
-    taints = list(node.taints)
-    cordon = Taint("node.kubernetes.io/unschedulable", "", "NoSchedule")
-    if node.unschedulable and cordon.key not in {taint.key for taint in taints}:
-        taints.append(cordon)
-    return [taint for taint in taints if taint.effect in BLOCKING and not tolerates(tolerations, taint)]
 
 
 def unmatched(labels: t.Mapping[str, str], wanted: t.Mapping[str, str]) -> t.List[str]:

@@ -10,17 +10,9 @@ import typing as t
 
 from ansible_collections.ecosystem_edge.accelerator.plugins.module_utils import _safe as safe
 from ansible_collections.ecosystem_edge.accelerator.plugins.module_utils._health import Report
+from ansible_collections.ecosystem_edge.accelerator.plugins.module_utils._manifests._taints import Taint, repelling
 
 Json = t.Dict[str, t.Any]
-
-
-class Taint(t.NamedTuple):
-    key: str
-    value: str
-    effect: str
-
-    def __str__(self) -> str:
-        return f"{self.key}{'=' + self.value if self.value else ''}:{self.effect}"
 
 
 class Node(t.NamedTuple):
@@ -32,7 +24,7 @@ class Node(t.NamedTuple):
     kernel: str
     boot_id: str
     unschedulable: bool
-    taints: t.List[Taint]
+    taints: t.List[Taint]  # that keep pods away, a cordon among them
     capacity: t.Dict[str, int]  # of extended resources
     allocatable: t.Dict[str, int]
 
@@ -141,10 +133,7 @@ def node(item: Json) -> Node:
         kernel=safe.text(info, "kernelVersion"),
         boot_id=safe.text(info, "bootID"),
         unschedulable=bool(safe.at(item, "spec", "unschedulable")),
-        taints=[
-            Taint(safe.text(one, "key"), safe.text(one, "value"), safe.text(one, "effect"))
-            for one in safe.mappings(item, "spec", "taints")
-        ],
+        taints=repelling(safe.mapping(item, "spec")),
         capacity=extended(safe.at(item, "status", "capacity")),
         allocatable=extended(safe.at(item, "status", "allocatable")),
     )

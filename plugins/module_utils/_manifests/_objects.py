@@ -6,6 +6,7 @@ from __future__ import annotations
 import typing as t
 
 from ansible_collections.ecosystem_edge.accelerator.plugins.module_utils import _names as names
+from ansible_collections.ecosystem_edge.accelerator.plugins.module_utils._manifests._taints import CORDON
 
 Json = t.Dict[str, t.Any]
 
@@ -72,6 +73,10 @@ class Scope(t.NamedTuple):
         secret = self.definition["images"]["pull_secret"]
         if secret:
             spec["imagePullSecrets"] = [{"name": secret}]
+        # What keeps the driver through a cordon is no reason to send new pods there.
+        tolerated = [one for one in names.tolerations(self.definition) if one.get("key") != CORDON]
+        if tolerated:
+            spec.setdefault("tolerations", tolerated)
         # Not managed-by: a change of the manager is no reason to restart pods.
         labels = {key: value for key, value in self.labels(name, component).items() if key != names.LABEL_MANAGED_BY}
         # The last lines of a container that failed are in the pod's status, for those who say why it does not run.

@@ -7,12 +7,13 @@ import copy
 import typing as t
 
 from ansible_collections.ecosystem_edge.accelerator.plugins.module_utils import _names as names
+from ansible_collections.ecosystem_edge.accelerator.plugins.module_utils._manifests import _taints
 from ansible_collections.ecosystem_edge.accelerator.plugins.module_utils._manifests._syntax import schema
 
 Json = t.Dict[str, t.Any]
 
 # Fields that every accelerator's custom resource has; operator.fields may not use these names.
-FIELDS = ("consumer", "deviceplugin", "driver", "imagePullSecret", "requiredDevices", "selector")
+FIELDS = ("consumer", "deviceplugin", "driver", "imagePullSecret", "requiredDevices", "selector", "tolerations")
 
 
 def crd(definition: Json, manager: str = names.PLAYBOOK) -> Json:
@@ -69,6 +70,8 @@ def custom_resource(definition: Json, images: Json, manager: str = names.PLAYBOO
         },
         **{by_field[key]: value for key, value in parameters.items() if key in by_field},
     }
+    if definition["tolerations"]:
+        spec["tolerations"] = names.tolerations(definition)
     if consumer:
         spec["consumer"] = images["consumer"]
         spec["requiredDevices"] = consumer["devices"]
@@ -92,6 +95,11 @@ def effective(definition: Json, spec: Json) -> t.Tuple[Json, Json]:
     if not spec["selector"]:
         raise ValueError("spec.selector: expected at least one label of the nodes with the hardware, seen none")
     made, driver = copy.deepcopy(definition), spec["driver"]
+    made["tolerations"] = spec.get("tolerations", [])
+    for index, toleration in enumerate(made["tolerations"]):
+        mistake = _taints.mistake(toleration)
+        if mistake:
+            raise ValueError(f"spec.tolerations[{index}].{mistake}")
     made["nodes"], made["hardware"] = {}, {"node_label": dict(spec["selector"])}
     made["images"]["pull_secret"] = spec.get("imagePullSecret", {}).get("name")
     made["images"]["tls_verify"] = not driver.get("insecureRegistry", False)
@@ -166,6 +174,7 @@ def _spec(definition: Json) -> Json:
     fields = {name: _field(field) for name, field in sorted(definition["operator"]["fields"].items())}
     labels = {"type": "object", "minProperties": 1, "additionalProperties": schema("label_value")}
     secret = _object("Secret with the registry's credentials, in this namespace.", {"name": schema("object")}, ["name"])
+    tolerations = {"type": "array", "items": _toleration(), "maxItems": 64}
     properties = {
         **fields,
         "consumer": {**schema("image"), "description": "Image of a workload that uses devices; none runs without it."},
@@ -174,8 +183,19 @@ def _spec(definition: Json) -> Json:
         "imagePullSecret": secret,
         "requiredDevices": _integer("Devices that the consumer asks for.", 1),
         "selector": {**labels, "description": "Labels of the nodes that have the hardware."},
+        "tolerations": {**tolerations, "description": "Taints of these nodes that are tolerated, as in a pod's spec."},
     }
     return _object("What is wanted.", properties, ["deviceplugin", "driver", "selector"])
+
+
+def _toleration() -> Json:
+    fields = {
+        "key": schema("label_key"),
+        "operator": {"type": "string", "enum": list(_taints.OPERATORS)},
+        "value": schema("label_value"),
+        "effect": {"type": "string", "enum": list(_taints.EFFECTS)},
+    }
+    return _object("A toleration.", fields)
 
 
 def _field(field: Json) -> Json:

@@ -59,6 +59,9 @@ def _module(scope: Scope) -> Json:
         "selector": names.selector(scope.definition),
         "moduleLoader": {"serviceAccountName": names.driver(scope.definition), "container": container},
     }
+    tolerations = names.tolerations(scope.definition)
+    if tolerations:
+        spec["tolerations"] = tolerations
     if images["pull_secret"]:
         spec["imageRepoSecret"] = {"name": images["pull_secret"]}
     if scope.definition["device_plugin"]["deploy"] == "kmm":

@@ -19,6 +19,9 @@ from desk import EXAMPLE, WIDGET, Desk
 from snapshot import difference, snapshot
 
 SITE, TEARDOWN = "playbooks/site.yml", "playbooks/teardown.yml"
+# The nodes are kept for those who want an accelerator, as they often are.
+TAINT, KEPT = "acme.test/kept-for", "acme.test/kept-for=accelerators:NoSchedule"
+TOLERATION = {"key": TAINT, "value": "accelerators", "effect": "NoSchedule"}
 WORDS = "board 7 does not answer"
 # What the plugin is told besides; the drivers of others have no attribute for a reset.
 PLUGIN = {EXAMPLE: {"pre_start": "reset"}}
@@ -47,7 +50,9 @@ class Departures:
 @pytest.fixture(scope="module")
 def departures(lab: Lab, empty: dict[str, Any]) -> Iterator[Departures]:
     with ThreadPoolExecutor() as pool:
+        lab.kubectl("taint", "nodes", "--all", KEPT)
         yield Departures(lab, pool)
+        lab.kubectl("taint", "nodes", "--all", f"{TAINT}-", check=False)
 
 
 @pytest.mark.parametrize(("example", "mode", "devices"), CASES)
@@ -66,6 +71,7 @@ def test_from_a_driver_that_does_not_load_to_its_departure(
     version = desk.accelerator["driver"].get("version", "0.1.0")
     source = {path: path.read_text() for path in desk.driver.rglob("*.c")}
     desk.accelerator["device_plugin"] = PLUGIN.get(example, {})
+    desk.accelerator["tolerations"] = [TOLERATION]
     desk.refuse_to_load(WORDS)
     desk.version("0.0.1")
     broken = desk.play(SITE, managed_by=mode)
@@ -95,6 +101,7 @@ def test_nothing_is_left_of_any(lab: Lab, empty: dict[str, Any], departures: Dep
     assert len(departures.plays) == len(CASES)
     for play in departures.plays:
         play.result().ok()
+    lab.kubectl("taint", "nodes", "--all", f"{TAINT}-")
     assert difference(empty, snapshot(lab)) == []
 
 

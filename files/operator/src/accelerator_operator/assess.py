@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ansible_collections.ecosystem_edge.accelerator.plugins.module_utils import _names
+from ansible_collections.ecosystem_edge.accelerator.plugins.module_utils._manifests import _taints
 
 from accelerator_operator.conditions import Verdict
 from accelerator_operator.objects import (
@@ -64,10 +65,13 @@ def assess(want: Wanted, observed: Observed) -> tuple[Verdict, Obj]:
 def _scene(want: Wanted, observed: Observed) -> Scene:
     module = next(obj for obj in want.objects if obj["kind"] == "Module")
     selector = module["spec"]["selector"]
+    # A taint that the Module does not tolerate also unloads the driver, but for those that KMM itself tolerates.
+    tolerations = [*module["spec"].get("tolerations", []), *_taints.PRESSURE]
     matching = [
         node
         for node in observed.nodes
-        if node["schedulable"] and all(node["labels"].get(name) == value for name, value in selector.items())
+        if not _taints.untolerated(node["taints"], tolerations)
+        and all(node["labels"].get(name) == value for name, value in selector.items())
     ]
     return Scene(
         definition=want.definition,

@@ -9,12 +9,10 @@ import json
 from typing import Any, NamedTuple
 
 from ansible_collections.ecosystem_edge.accelerator.plugins.module_utils import _names
+from ansible_collections.ecosystem_edge.accelerator.plugins.module_utils._manifests import _taints
 
 Obj = dict[str, Any]
 Key = tuple[str, str]
-
-# Taints that KMM tolerates by default; any other that keeps pods away also unloads the driver.
-TOLERATED_TAINTS = frozenset(f"node.kubernetes.io/{what}-pressure" for what in ("memory", "disk", "pid"))
 
 
 class Kind(NamedTuple):
@@ -97,10 +95,6 @@ def node_view(node: Obj) -> Obj:
     """The part of a Node that decides anything here, in the form of `accelerator_facts.nodes`; thousands are kept."""
     spec, status, metadata = node.get("spec", {}), node.get("status", {}), node["metadata"]
     info = status.get("nodeInfo", {})
-    kept_away = any(
-        taint["effect"] in ("NoSchedule", "NoExecute") and taint["key"] not in TOLERATED_TAINTS
-        for taint in spec.get("taints") or []
-    )
     conditions = {condition["type"]: condition["status"] for condition in status.get("conditions") or []}
     return {
         "name": metadata["name"],
@@ -109,7 +103,7 @@ def node_view(node: Obj) -> Obj:
         "arch": info.get("architecture", ""),
         "os_image": info.get("osImage", ""),
         "ready": conditions.get("Ready") == "True",
-        "schedulable": not spec.get("unschedulable") and not kept_away,
+        "taints": _taints.repelling(spec),
         "boot_id": info.get("bootID", ""),
         "labels": metadata.get("labels") or {},
         "capacity": status.get("capacity") or {},

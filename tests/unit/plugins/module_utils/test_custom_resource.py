@@ -22,6 +22,7 @@ def test_the_operator_makes_of_the_custom_resource_what_the_playbook_would_make(
     """definition -> custom resource -> effective definition -> the same objects."""
     over: Obj = {"driver": {"firmware": ["w"], "replaces": ["old"], "parameters": {"max_dev": 5, "on": True, "x": 1.5}}}
     over["images"] = {"pull_secret": "pull", "tls_verify": False}
+    over["tolerations"] = [{"key": "team", "value": "a"}, {"operator": "Exists", "effect": "NoExecute"}]
     for definition in (example(**over), widget(**over), widget(nodes={"pool": "x"}, **CONSUMER)):
         effective, images = _manifests.effective(definition, _manifests.custom_resource(definition, IMAGES)["spec"])
         for stage in ("kmm", "device_plugin", "consumer"):
@@ -38,6 +39,7 @@ def test_the_operator_makes_of_the_custom_resource_what_the_playbook_would_make(
         ({"requiredDevices": 4}, ("consumer", "devices"), 4),
         ({"consumer": None}, ("consumer",), None),
         ({"imagePullSecret": {"name": "pull"}}, ("images", "pull_secret"), "pull"),
+        ({"tolerations": [{"operator": "Exists"}]}, ("tolerations",), [{"operator": "Exists"}]),
     ],
 )
 def test_a_field_of_the_custom_resource_has_an_effect(spec: Obj, path: tuple[str, ...], value: Any) -> None:
@@ -52,6 +54,14 @@ def test_a_field_of_the_custom_resource_has_an_effect(spec: Obj, path: tuple[str
 def test_a_custom_resource_without_selector_is_refused() -> None:
     spec = {**_manifests.custom_resource(widget(), IMAGES)["spec"], "selector": {}}
     with pytest.raises(ValueError, match=r"spec\.selector: expected at least one label"):
+        _manifests.effective(widget(), spec)
+
+
+def test_a_toleration_that_no_pod_may_have_is_refused() -> None:
+    """The CRD's schema cannot say it, KMM would take it, and its workers would never be made."""
+    tolerations = [{"key": "team"}, {"key": "team", "operator": "Exists", "value": "a"}]
+    spec = {**_manifests.custom_resource(widget(), IMAGES)["spec"], "tolerations": tolerations}
+    with pytest.raises(ValueError, match=r"spec\.tolerations\[1\]\.value: expected none"):
         _manifests.effective(widget(), spec)
 
 

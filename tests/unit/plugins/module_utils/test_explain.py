@@ -125,6 +125,24 @@ def test_the_label_of_the_definition_s_nodes() -> None:
     assert (row["link"], row["next"]) == ("label", "kubectl label node worker-1 pool=a")
 
 
+def test_a_taint_that_the_definition_tolerates_is_none() -> None:
+    raw = site()
+    raw["nodes"][0]["spec"]["taints"] = [{"key": "team", "value": "a", "effect": "NoSchedule"}]
+    (row,) = explained(raw, {**DEFINITION, "tolerations": [{"key": "team", "operator": "Equal", "value": "a"}]}).rows
+    assert (row["state"], row["links"]["taints"]) == ("ok", "ok")
+
+
+def test_a_tainted_node_may_have_hardware_when_that_is_tolerated() -> None:
+    raw = site()
+    other = node("worker-2")
+    other["metadata"]["labels"], other["status"]["capacity"] = {}, {}
+    other["spec"] = {"taints": [{"key": "team", "value": "a", "effect": "NoSchedule"}]}
+    raw["nodes"].append(other)
+    tolerant = {**DEFINITION, "tolerations": [{"key": "team", "operator": "Exists"}]}
+    found = [[row["node"] for row in explained(raw, one).rows] for one in (DEFINITION, tolerant)]
+    assert [sorted(names) for names in found] == [["worker-1"], ["worker-1", "worker-2"]]
+
+
 def test_a_playbook_s_accelerator_has_no_custom_resource() -> None:
     raw = site()
     raw["customs"] = []

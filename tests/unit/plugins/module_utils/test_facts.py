@@ -40,6 +40,13 @@ def test_candidates(one: Any, labels: dict[str, str], chosen: bool) -> None:
     assert [found["name"] for found in _facts.candidates([one], labels)] == (["n"] if chosen else [])
 
 
+def test_a_tolerated_taint_is_none() -> None:
+    tainted, cordoned = node("n", spec={"taints": [CONTROL_PLANE]}), node("n", spec={"unschedulable": True})
+    tolerated = [{"key": CONTROL_PLANE["key"], "operator": "Exists"}]
+    assert [one["schedulable"] for one in _facts.candidates([tainted], {}, tolerated)] == [True]
+    assert _facts.candidates([cordoned], {}, tolerated) == []
+
+
 def test_a_node_in_the_facts() -> None:
     assert _facts.candidates([node("n", labels={"a": "b"})], {}) == [
         {

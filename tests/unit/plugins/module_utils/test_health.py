@@ -91,6 +91,15 @@ def test_numbers_alone_are_enough_where_they_are_well() -> None:
         assert _health.judge(bad, None, None, RULES, looked=False) == _health.judge(bad, None, None, RULES)
 
 
+def test_a_tainted_node_that_is_tolerated_should_have_devices() -> None:
+    tainted = node(capacity=None, driver=False) | {"spec": {"taints": [{"key": "team", "effect": "NoSchedule"}]}}
+    tolerant = RULES._replace(tolerations=[{"key": "team", "operator": "Exists"}])
+    assert [_health.judge(tainted, None, None, rules).verdict for rules in (RULES, tolerant)] == [
+        "unschedulable",
+        "no_driver",
+    ]
+
+
 def test_a_slim_node_is_judged_as_the_whole() -> None:
     for whole in (node(), node(5, 4), node(None), node(driver=False), node(ready="Unknown"), cordoned(capacity=None)):
         whole["metadata"]["annotations"] = {"big": "x" * 5000}

@@ -24,6 +24,7 @@ PARAMS = {
     "plugin_labels": {"app": "plugin"},
     "port": 9400,
     "ready_label": LABEL,
+    "tolerations": [],
 }
 FUZZ = settings(max_examples=100, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 SCALARS = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8)

@@ -23,6 +23,7 @@ PARAMS = {
     "plugin_labels": {"app": "plugin"},
     "port": 9400,
     "ready_label": LABEL,
+    "tolerations": [],
 }
 
 

@@ -230,6 +230,16 @@ def test_the_module_says_what_the_definition_says() -> None:
     }
 
 
+def test_what_the_definition_tolerates_driver_and_pods_tolerate() -> None:
+    """The driver may also stay through a cordon; new pods go to no node that is cordoned."""
+    ours = {"key": "acme.example/widget", "operator": "Equal", "value": "yes", "effect": "NoSchedule"}
+    cordon = {"key": "node.kubernetes.io/unschedulable", "operator": "Exists"}
+    definition = widget(tolerations=[ours, cordon], **CONSUMER)
+    assert of(render("kmm", definition), "Module")["spec"]["tolerations"] == [ours, cordon]
+    assert [spec.get("tolerations") for spec in pod_specs(definition)] == [[{"operator": "Exists"}], [ours], [ours]]
+    assert [spec.get("tolerations") for spec in pod_specs(widget(**CONSUMER))] == [[{"operator": "Exists"}], None, None]
+
+
 def test_the_version_label_goes_to_the_nodes_of_the_selector_only() -> None:
     objects = render("kmm", widget(), nodes=[node("a", **{LABEL: "true"}), node("b")])
     assert of(objects, "Node")["metadata"] == {
