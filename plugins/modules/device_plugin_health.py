@@ -172,7 +172,7 @@ ansible_facts:
               type: int
               returned: success
             healthy:
-              description: How many devices the plugin calls healthy, each as often as pods may share it; null if not asked.
+              description: What the plugin calls healthy, each device as often as pods may share it; null if not asked.
               type: int
               returned: success
             verdict:
@@ -216,8 +216,8 @@ ansible_facts:
           version_added: 0.2.0
         rejected:
           description:
-            - "Pods anywhere that ask for the resource and that a kubelet rejected, by UnexpectedAdmissionError or OutOf:
-              namespace, name, uid, node, owner, reason, message."
+            - "Pods anywhere that ask for the resource and were rejected by UnexpectedAdmissionError or OutOf: namespace, name,
+              uid, node, owner, reason, message."
             - Null when the pods of all namespaces may not be listed, or could not be just then.
           type: list
           elements: dict
