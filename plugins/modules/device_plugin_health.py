@@ -216,8 +216,8 @@ ansible_facts:
           version_added: 0.2.0
         rejected:
           description:
-            - "Pods anywhere that ask for the resource and were rejected by UnexpectedAdmissionError or OutOf: namespace, name,
-              uid, node, owner, reason, message."
+            - "Pods anywhere that ask for the resource and were rejected, by UnexpectedAdmissionError or OutOf:
+              namespace, name, uid, node, owner, reason, message."
             - Null when the pods of all namespaces may not be listed, or could not be just then.
           type: list
           elements: dict
