@@ -134,20 +134,20 @@ def faults(sides: Sequence[Side]) -> None:
         side.recoveries = times
 
 
-def percentile(values: list[float], part: float) -> float:
-    return sorted(values)[min(len(values) - 1, int(len(values) * part))]
+def percentile(values: list[float], part: int) -> float:
+    return statistics.quantiles(values, n=100, method="inclusive")[part - 1]
 
 
 def report(ours: Side, minimal: Side, ours_failing: Side, minimal_failing: Side) -> bool:
     both, failing = (ours, minimal), (ours_failing, minimal_failing)
     rows = {
         "start to device list, s": tuple(side.started for side in both),
-        "Allocate p50, ms": tuple(percentile(side.times, 0.5) * 1000 for side in both),
-        "Allocate p99, ms": tuple(percentile(side.times, 0.99) * 1000 for side in both),
+        "Allocate p50, ms": tuple(percentile(side.times, 50) * 1000 for side in both),
+        "Allocate p99, ms": tuple(percentile(side.times, 99) * 1000 for side in both),
         "resident memory, MiB": tuple(side.resident() for side in both),
     }
-    for part in (0.5, 0.99):
-        name = f"p{part * 100:.0f} of {len(ours_failing.faults)}, ms"
+    for part in (50, 99):
+        name = f"p{part} of {len(ours_failing.faults)}, ms"
         rows[f"fault to Unhealthy, {name}"] = tuple(percentile(side.faults, part) * 1000 for side in failing)
         rows[f"recovery to Healthy, {name}"] = tuple(percentile(side.recoveries, part) * 1000 for side in failing)
     print(f"{'':40}{'ours':>10}{'minimal':>10}{'ratio':>8}")
@@ -155,7 +155,7 @@ def report(ours: Side, minimal: Side, ours_failing: Side, minimal_failing: Side)
         print(f"{name:40}{one:10.2f}{other:10.2f}{one / other:8.3f}")
     # Turn by turn, since both have the same weather then.
     slower = statistics.median(one / other for one, other in zip(ours.medians, minimal.medians, strict=True))
-    p99 = percentile(ours_failing.faults, 0.99)
+    p99 = percentile(ours_failing.faults, 99)
     missed = [
         text
         for text, well in (
