@@ -33,7 +33,7 @@ def driver_image(definition: Json) -> str:
 
 
 def expected_nodes(definition: Json, facts: Json) -> t.List[str]:
-    """Neither driver nor plugin goes on a node that is cordoned, tainted or not ready."""
+    """Neither driver nor plugin goes on a node that is not ready, cordoned, or tainted, unless that is tolerated."""
     return _names.matching(definition, (node for node in facts["nodes"] if node["ready"] and node["schedulable"]))
 
 

@@ -29,8 +29,8 @@ options:
   nodes:
     description:
       - Labels that candidate nodes have. Empty means every schedulable Linux worker.
-      - A node is schedulable when it is not cordoned and has no taint but those that the C(tolerations) of
-        O(definition) tolerate.
+      - A node is schedulable when it is neither cordoned nor tainted, but for what the C(tolerations) of O(definition)
+        tolerate and for taints of the node's condition, which come and go by themselves.
     type: dict
   namespace:
     description:

@@ -39,7 +39,7 @@ def _installed(what: str, package: str) -> Section:
 LABEL = Value("label_value", "Its value.")
 TOLERATION = Section(
     {
-        "key": Value("label_key", "The taint's key; all taints when left out, with `Exists`."),
+        "key": Value("label_key", "The taint's key.", required=True),
         "operator": Value("text", "`Equal`: the taint has this value; `Exists`: any.", "Equal", choices=OPERATORS),
         "value": Value("label_value", "The taint's value, with `Equal`."),
         "effect": Value("text", "The taint's effect; all of them when left out.", choices=EFFECTS),
@@ -225,8 +225,8 @@ SCHEMA = Section(
         ),
         "tolerations": Items(
             TOLERATION,
-            "Taints of these nodes that driver, consumer and operator tolerate, as in a pod's spec. On a node with any "
-            "other taint nothing is loaded.",
+            "Taints of these nodes that the driver tolerates, as in a pod's spec; consumer and operator, too, but for "
+            "those of Kubernetes' own. On a node with any other taint nothing is loaded.",
         ),
         "hardware": HARDWARE,
         "driver": DRIVER,

@@ -17,7 +17,11 @@ from ansible_collections.ecosystem_edge.accelerator.plugins.module_utils._explai
     unread,
 )
 from ansible_collections.ecosystem_edge.accelerator.plugins.module_utils._health import told, unhealthy
-from ansible_collections.ecosystem_edge.accelerator.plugins.module_utils._manifests._taints import untolerated
+from ansible_collections.ecosystem_edge.accelerator.plugins.module_utils._manifests._taints import (
+    CORDON,
+    of_pods,
+    untolerated,
+)
 
 DAEMON_SETS, PODS, ALL_PODS = "daemonsets.apps", "pods", "pods of all namespaces"
 
@@ -164,11 +168,11 @@ def allocatable(scene: Scene) -> Finding:
 
 
 def taints(scene: Scene) -> Finding:
-    """Whether a pod that tolerates what the definition does gets to the devices."""
-    found = untolerated(scene.node.taints, scene.cluster.tolerations)
+    """Whether a pod that tolerates what ours do gets to the devices."""
+    found = untolerated(scene.node.taints, of_pods(scene.cluster.tolerations))
     if not found:
         return fine(scene.where, "spec.taints", "none that keeps pods away who are meant for it")
-    cordoned = scene.node.unschedulable
+    cordoned = any(taint.key == CORDON for taint in found)
     return broken(
         scene.where,
         "spec.unschedulable" if cordoned else "spec.taints",

@@ -25,7 +25,12 @@ from ansible_collections.ecosystem_edge.accelerator.plugins.module_utils._explai
     Module,
     Placed,
 )
-from ansible_collections.ecosystem_edge.accelerator.plugins.module_utils._manifests._taints import PRESSURE, untolerated
+from ansible_collections.ecosystem_edge.accelerator.plugins.module_utils._manifests._taints import (
+    CORDON,
+    PRESSURE,
+    Taint,
+    untolerated,
+)
 
 MODULES = "modules.kmm.sigs.x-k8s.io"
 IMAGES = "moduleimagesconfigs.kmm.sigs.x-k8s.io"
@@ -113,7 +118,7 @@ def selector(scene: Scene) -> Finding:
         )
     taints = untolerated(node.taints, [*found.tolerations, *PRESSURE])
     if taints and not _is_loaded(scene):
-        return _tainted(scene, where, [str(taint) for taint in taints])
+        return _tainted(scene, where, taints)
     label = names.version_label(cluster.definition)
     if found.version and node.labels.get(label) != found.version and not _is_loaded(scene):
         return broken(
@@ -127,16 +132,16 @@ def selector(scene: Scene) -> Finding:
     return fine(where, "spec.selector", "selects the node")
 
 
-def _tainted(scene: Scene, where: str, taints: t.List[str]) -> Finding:
-    cordoned = scene.node.unschedulable
+def _tainted(scene: Scene, where: str, taints: t.List[Taint]) -> Finding:
+    cordoned = any(taint.key == CORDON for taint in taints)
     return broken(
         scene.where,
         "spec.unschedulable" if cordoned else "spec.taints",
-        ", ".join(taints),
+        ", ".join(map(str, taints)),
         f"taints that {where} tolerates",
         "uncordon the node: KMM unloads the driver from a node that is cordoned"
         if cordoned
-        else "take the taint off, or name it in the definition's tolerations: KMM loads nothing on a node with another",
+        else "take the taint off, or name it in the definition's tolerations and play again: KMM loads nothing there",
         f"kubectl uncordon {scene.node.name}" if cordoned else f"kubectl describe node {scene.node.name}",
     )
 
@@ -165,13 +170,18 @@ def image(scene: Scene) -> Finding:
         return unread(IMAGES, cluster.unread(IMAGES))
     puller = next((pod for pod in cluster.pullers if pod.trouble and wanted in pod.trouble), None)
     puller = puller or next(iter(cluster.pullers), None)
-    said = f"; {puller.name}: {puller.trouble}" if puller else ""
+    said = f"; {puller.name}: {puller.unscheduled or puller.trouble}" if puller else ""
+    # https://github.com/kubernetes-sigs/kernel-module-management/issues/1314
+    nowhere = (
+        "let one node take the pod that looks for the image: before the fix of KMM's issue 1314 it tolerates nothing"
+    )
+    absent = "build and push the driver for this kernel, or give the pull secret that the registry asks for"
     return broken(
         where,
         "status.imagesStates",
         f"{wanted}: {state or 'no state'}{said}",
         "Exists",
-        "build and push the driver for this kernel, or give the pull secret that the registry asks for",
+        nowhere if puller and puller.unscheduled else absent,
         cluster.kubectl(f"describe pod {puller.name}") if puller else cluster.play("driver_build"),
     )
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 import typing as t
 
 from ansible_collections.ecosystem_edge.accelerator.plugins.module_utils import _names as names
-from ansible_collections.ecosystem_edge.accelerator.plugins.module_utils._manifests._taints import CORDON
+from ansible_collections.ecosystem_edge.accelerator.plugins.module_utils._manifests._taints import of_pods
 
 Json = t.Dict[str, t.Any]
 
@@ -73,8 +73,7 @@ class Scope(t.NamedTuple):
         secret = self.definition["images"]["pull_secret"]
         if secret:
             spec["imagePullSecrets"] = [{"name": secret}]
-        # What keeps the driver through a cordon is no reason to send new pods there.
-        tolerated = [one for one in names.tolerations(self.definition) if one.get("key") != CORDON]
+        tolerated = of_pods(names.tolerations(self.definition))
         if tolerated:
             spec.setdefault("tolerations", tolerated)
         # Not managed-by: a change of the manager is no reason to restart pods.

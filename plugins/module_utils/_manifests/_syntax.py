@@ -21,6 +21,7 @@ class Syntax(t.NamedTuple):
 
 _LABEL = r"[a-z0-9]([-a-z0-9]*[a-z0-9])?"
 _NAME = r"[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?"
+_LABEL_NAME = r"[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?"
 _DOMAIN = rf"{_LABEL}(\.{_LABEL})*"
 _HOST = r"[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?(:[0-9]+)?"
 _PART = r"[a-z0-9]+(([._]|__|-+)[a-z0-9]+)*"
@@ -41,7 +42,7 @@ SYNTAX: t.Dict[str, Syntax] = {
     "parameter_text": Syntax(r"[^\x00-\x1f\x7f\"'\\]*", "text without quotes, backslashes and line breaks", 1024),
     "cpu_feature": Syntax(r"[A-Z0-9_]+", "a flag as NFD names it, such as AVX512F", 63),
     "version": Syntax(_NAME, "a label value: letters, digits, -, _ and .", 63),
-    "label_key": Syntax(rf"({_DOMAIN}/)?{_NAME}", "a label's name, such as acme.example/widget", 317),
+    "label_key": Syntax(rf"({_DOMAIN}/)?{_LABEL_NAME}", "a label's name, such as acme.example/widget", 317),
     "label_value": Syntax(rf"({_NAME})?", "a label value in quotes: letters, digits, -, _ and .", 63),
     "file_in_image": Syntax(r"[A-Za-z0-9_][A-Za-z0-9_.+-]*(/[A-Za-z0-9_][A-Za-z0-9_.+-]*)*", "a relative path", 255),
     "path": Syntax(r"[^\x00-\x1f\x7f\"'\\$`;&|<>*?!]+", "a path without quotes and other shell characters", 4096),

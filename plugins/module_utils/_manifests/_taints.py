@@ -51,12 +51,14 @@ def lasting(taints: t.Iterable[Taint]) -> t.List[Taint]:
     return [taint for taint in taints if taint.key == CORDON or not taint.key.startswith(CONDITION)]
 
 
+def of_pods(tolerations: t.Iterable[Json]) -> t.List[Json]:
+    """Of what a driver tolerates, what pods should: none goes to a cordoned node, or stays on a dead one."""
+    return [one for one in tolerations if not one["key"].startswith(CONDITION)]
+
+
 def mistake(toleration: Json) -> t.Optional[str]:
     """What the API server has against a toleration whose fields have the right form."""
-    exists, key = toleration.get("operator") == "Exists", toleration.get("key")
-    if not key and not exists:
-        return "key: expected a taint's key, or operator Exists, which without a key stands for all; seen neither"
-    if exists and toleration.get("value"):
+    if toleration.get("operator") == "Exists" and toleration.get("value"):
         return f"value: expected none with operator Exists; seen {toleration['value']!r}"
     return None
 

@@ -195,7 +195,7 @@ def _toleration() -> Json:
         "value": schema("label_value"),
         "effect": {"type": "string", "enum": list(_taints.EFFECTS)},
     }
-    return _object("A toleration.", fields)
+    return _object("A toleration.", fields, ["key"])
 
 
 def _field(field: Json) -> Json:

@@ -10,6 +10,7 @@ import json
 import re
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +20,7 @@ from desk import EXAMPLE, WIDGET, Desk
 from snapshot import difference, snapshot
 
 SITE, TEARDOWN = "playbooks/site.yml", "playbooks/teardown.yml"
-# The nodes are kept for those who want an accelerator, as they often are.
-TAINT, KEPT = "acme.test/kept-for", "acme.test/kept-for=accelerators:NoSchedule"
-TOLERATION = {"key": TAINT, "value": "accelerators", "effect": "NoSchedule"}
+TOLERATION = {"key": "acme.test/kept-for", "value": "accelerators", "effect": "NoSchedule"}
 WORDS = "board 7 does not answer"
 # What the plugin is told besides; the drivers of others have no attribute for a reset.
 PLUGIN = {EXAMPLE: {"pre_start": "reset"}}
@@ -47,12 +46,20 @@ class Departures:
         wait_for("the namespace is gone", lambda: play.done() or not self._lab.kubectl(*namespace), 900)
 
 
+@contextmanager
+def kept_for_accelerators(lab: Lab) -> Iterator[None]:
+    """A taint on every node, which unloads a driver that does not tolerate it. KMM looks for no image meanwhile."""
+    lab.kubectl("taint", "nodes", "--all", "{key}={value}:{effect}".format(**TOLERATION))
+    try:
+        yield
+    finally:
+        lab.kubectl("taint", "nodes", "--all", f"{TOLERATION['key']}-")
+
+
 @pytest.fixture(scope="module")
 def departures(lab: Lab, empty: dict[str, Any]) -> Iterator[Departures]:
     with ThreadPoolExecutor() as pool:
-        lab.kubectl("taint", "nodes", "--all", KEPT)
         yield Departures(lab, pool)
-        lab.kubectl("taint", "nodes", "--all", f"{TAINT}-", check=False)
 
 
 @pytest.mark.parametrize(("example", "mode", "devices"), CASES)
@@ -86,7 +93,8 @@ def test_from_a_driver_that_does_not_load_to_its_departure(
     operators = [name for name in lab.kubectl("get", "deployments", "-A", "-o", "name").split() if "-operator" in name]
     assert len(operators) == (mode == "operator"), operators
 
-    second = desk.play(SITE, managed_by=mode).ok()
+    with kept_for_accelerators(lab):
+        second = desk.play(SITE, managed_by=mode).ok()
     assert second.recap["changed"] == 0
     if example in PLUGIN:
         no_container_sees_what_another_left(lab, resource, desk.accelerator)
@@ -101,7 +109,6 @@ def test_nothing_is_left_of_any(lab: Lab, empty: dict[str, Any], departures: Dep
     assert len(departures.plays) == len(CASES)
     for play in departures.plays:
         play.result().ok()
-    lab.kubectl("taint", "nodes", "--all", f"{TAINT}-")
     assert difference(empty, snapshot(lab)) == []
 
 

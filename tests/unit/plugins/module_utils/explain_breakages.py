@@ -148,6 +148,13 @@ def no_image(raw: Obj) -> None:
     raw["pods"].append(state(puller, "Pending", waiting=waiting))
 
 
+def nowhere_to_look_for_the_image(raw: Obj) -> None:
+    no_image(raw)
+    message = "0/1 nodes are available: 1 node(s) had untolerated taint(s)."
+    pending = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": message}
+    raw["pods"][-1]["status"] = {"phase": "Pending", "conditions": [pending]}
+
+
 def other_kernel(raw: Obj) -> None:
     unloaded(raw)
     raw["nodes"][0]["status"]["nodeInfo"]["kernelVersion"] = "6.12.0+"
@@ -289,6 +296,13 @@ CASES: list[tuple[Break, str, str, str, str]] = [
         "image",
         "ModuleImagesConfig/ptemplate/ptemplate",
         "ImagePullBackOff",
+        "describe pod ptemplate-pull-pod-",
+    ),
+    (
+        nowhere_to_look_for_the_image,
+        "image",
+        "ModuleImagesConfig/ptemplate/ptemplate",
+        "untolerated taint(s)",
         "describe pod ptemplate-pull-pod-",
     ),
     (

@@ -22,7 +22,7 @@ def test_the_operator_makes_of_the_custom_resource_what_the_playbook_would_make(
     """definition -> custom resource -> effective definition -> the same objects."""
     over: Obj = {"driver": {"firmware": ["w"], "replaces": ["old"], "parameters": {"max_dev": 5, "on": True, "x": 1.5}}}
     over["images"] = {"pull_secret": "pull", "tls_verify": False}
-    over["tolerations"] = [{"key": "team", "value": "a"}, {"operator": "Exists", "effect": "NoExecute"}]
+    over["tolerations"] = [{"key": "team", "value": "a"}, {"key": "x", "operator": "Exists", "effect": "NoExecute"}]
     for definition in (example(**over), widget(**over), widget(nodes={"pool": "x"}, **CONSUMER)):
         effective, images = _manifests.effective(definition, _manifests.custom_resource(definition, IMAGES)["spec"])
         for stage in ("kmm", "device_plugin", "consumer"):
@@ -39,7 +39,7 @@ def test_the_operator_makes_of_the_custom_resource_what_the_playbook_would_make(
         ({"requiredDevices": 4}, ("consumer", "devices"), 4),
         ({"consumer": None}, ("consumer",), None),
         ({"imagePullSecret": {"name": "pull"}}, ("images", "pull_secret"), "pull"),
-        ({"tolerations": [{"operator": "Exists"}]}, ("tolerations",), [{"operator": "Exists"}]),
+        ({"tolerations": [{"key": "team"}]}, ("tolerations",), [{"key": "team"}]),
     ],
 )
 def test_a_field_of_the_custom_resource_has_an_effect(spec: Obj, path: tuple[str, ...], value: Any) -> None:

@@ -12,6 +12,7 @@ from explain_breakages import (
     CASES,
     Break,
     bare,
+    cordoned_and_unloaded,
     counts,
     labels,
     no_daemon_set,
@@ -130,6 +131,27 @@ def test_a_taint_that_the_definition_tolerates_is_none() -> None:
     raw["nodes"][0]["spec"]["taints"] = [{"key": "team", "value": "a", "effect": "NoSchedule"}]
     (row,) = explained(raw, {**DEFINITION, "tolerations": [{"key": "team", "operator": "Equal", "value": "a"}]}).rows
     assert (row["state"], row["links"]["taints"]) == ("ok", "ok")
+
+
+def test_a_cordon_that_the_driver_tolerates_keeps_pods_away() -> None:
+    raw = site()
+    raw["nodes"][0]["spec"].update(unschedulable=True)
+    through = [{"key": "node.kubernetes.io/unschedulable", "operator": "Exists"}]
+    (row,) = explained(raw, {**DEFINITION, "tolerations": through}).rows
+    assert (row["link"], row["next"]) == ("taints", "kubectl uncordon worker-1")
+
+
+def test_uncordon_is_no_advice_where_another_taint_is_in_the_way() -> None:
+    raw = site()
+    cordoned_and_unloaded(raw)
+    raw["nodes"][0]["spec"]["taints"].append({"key": "team", "value": "a", "effect": "NoSchedule"})
+    raw["modules"][0]["spec"]["tolerations"] = [{"key": "node.kubernetes.io/unschedulable", "operator": "Exists"}]
+    (row,) = explained(raw).rows
+    assert (row["link"], row["evidence"]["field"], row["evidence"]["value"]) == (
+        "selector",
+        "spec.taints",
+        "team=a:NoSchedule",
+    )
 
 
 def test_a_tainted_node_may_have_hardware_when_that_is_tolerated() -> None:
