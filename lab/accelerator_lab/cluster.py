@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import time
 from pathlib import Path
@@ -17,9 +18,11 @@ from .progress import say
 from .run import tool
 
 NODE_READY_SECONDS = 900
-# An emulated machine may hang while it boots: seen on a host with four times the work that it could do. One that is
-# only slow goes on writing on its console, or answers.
+# An emulated machine may hang while it boots: seen on a host with four times the work that it could do, and once on an
+# idle one. One that is only slow goes on writing on its console, or answers; one that hangs has no more to say than
+# that it does.
 SILENT_SECONDS = 240
+HUNG = re.compile(rb"\] (watchdog: BUG: soft lockup|rcu: )")
 ANSWER_SECONDS = 120  # a minute was too short where a node pulled images on a host with six times its work
 # Taken off a node a few seconds after it is ready; until then no pod is put there, and KMM takes it for one to leave.
 NOT_YET = ("node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable")
@@ -83,7 +86,7 @@ class Boot:
         self.lab, self.node, self.same_disk = lab, node, same_disk
         self.trouble = ""  # what kubectl said when it failed last
         self._booted, self._restarted = "", False
-        self._console, self._heard = -1, time.monotonic()
+        self._console, self._heard = 0, time.monotonic()  # how much of it was read; when it was last a sign of life
 
     def done(self) -> bool:
         try:
@@ -99,19 +102,25 @@ class Boot:
         return False
 
     def _listen(self) -> None:
-        console = processes.log_file(self.lab.folder, self.node.name)
-        size = console.stat().st_size if console.exists() else 0
         now = time.monotonic()
-        if size != self._console:
-            self._console, self._heard = size, now
+        if any(line.strip() and not HUNG.search(line) for line in self._news()):
+            self._heard = now
         elif now - self._heard > SILENT_SECONDS and not self._restarted:
             self._heard = now
             if not boot_id(self.lab, self.node):
                 self._start_anew()
 
+    def _news(self) -> list[bytes]:
+        """The lines that the console has said since it was last asked, but for one that is not complete."""
+        file = processes.log_file(self.lab.folder, self.node.name)
+        said = file.read_bytes()[self._console :] if file.exists() else b""
+        whole = said[: max(said.rfind(b"\n"), said.rfind(b"\r")) + 1]
+        self._console += len(whole)
+        return whole.splitlines()
+
     def _start_anew(self) -> None:
         said = processes.log_tail(self.lab.folder, self.node.name, 8)
-        say(f"{self.node.name} has said nothing for {SILENT_SECONDS} s: started anew; its last words:\n{said}")
+        say(f"{self.node.name} has given no sign of life for {SILENT_SECONDS} s: started anew; its last words:\n{said}")
         self._booted, self._restarted = "", True
         processes.stop(self.lab.folder, [self.node.name])
         vm.ensure(self.lab, self.node, self.same_disk)

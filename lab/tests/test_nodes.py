@@ -27,13 +27,13 @@ class Machine:
     def __init__(self, *looks: dict[str, Any] | LabError) -> None:
         self._looks: Iterator[dict[str, Any] | LabError] = iter(looks)
         self.boot = ""
-        self.writes = 0  # characters on the console, at each look
+        self.writes = ""  # on the console, at each look
         self.started: list[bool] = []
         self.console = Path()
 
     def look(self, *_: object) -> dict[str, Any]:
         with self.console.open("a") as console:
-            console.write("." * self.writes)
+            console.write(self.writes)
         found = next(self._looks)
         if isinstance(found, LabError):
             raise found
@@ -81,9 +81,32 @@ def test_a_machine_that_says_nothing_is_started_anew_once(
 
 def test_a_machine_that_is_slow_is_left_alone(lab: Instance, monkeypatch: pytest.MonkeyPatch) -> None:
     machine = Machine({}, {}, {}, {}, READY)
-    machine.writes = 1
+    machine.writes = "[  OK  ] Started one more service.\r\n"
     wait(machine, lab, monkeypatch)
     assert machine.started == []
+
+
+@pytest.mark.parametrize(
+    "says",
+    [
+        "[   36.613629] watchdog: BUG: soft lockup - CPU#0 stuck for 26s! [kworker/0:1H:44]\r\n",
+        "[   33.186978] rcu: rcu_preempt kthread starved for 5248 jiffies! g1333 f0x2 ->state=0x0 ->cpu=1\r\n",
+    ],
+)
+def test_a_machine_that_only_says_that_it_hangs_is_started_anew(
+    lab: Instance, monkeypatch: pytest.MonkeyPatch, says: str
+) -> None:
+    machine = Machine({}, {}, {}, {}, READY)
+    machine.writes = says
+    wait(machine, lab, monkeypatch)
+    assert machine.started == [False]
+
+
+def test_half_a_line_is_no_sign_of_life(lab: Instance, monkeypatch: pytest.MonkeyPatch) -> None:
+    machine = Machine({}, {}, {}, {}, READY)
+    machine.writes = "[   36.6"
+    wait(machine, lab, monkeypatch)
+    assert machine.started == [False]
 
 
 def test_a_machine_that_answers_is_left_alone(lab: Instance, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -117,7 +140,7 @@ def test_an_api_server_that_misses_a_request_is_asked_again(lab: Instance, monke
 def test_time_that_runs_out_says_what_was_seen(lab: Instance, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cluster, "NODE_READY_SECONDS", 0)
     machine = Machine(LabError("TLS handshake timeout"))
-    machine.writes = 3
+    machine.writes = "..."
     with pytest.raises(
         LabError, match=r"not Ready after 0 s(.|\n)*\.\.\.(.|\n)*TLS handshake(.|\n)*Type: lab/lab logs"
     ):
