@@ -23,7 +23,6 @@ class Node(t.NamedTuple):
     linux: bool
     kernel: str
     boot_id: str
-    unschedulable: bool
     taints: t.List[Taint]  # that keep pods away, a cordon among them
     capacity: t.Dict[str, int]  # of extended resources
     allocatable: t.Dict[str, int]
@@ -132,7 +131,6 @@ def node(item: Json) -> Node:
         linux=(safe.text(info, "operatingSystem") or "linux") == "linux",
         kernel=safe.text(info, "kernelVersion"),
         boot_id=safe.text(info, "bootID"),
-        unschedulable=bool(safe.at(item, "spec", "unschedulable")),
         taints=repelling(safe.mapping(item, "spec")),
         capacity=extended(safe.at(item, "status", "capacity")),
         allocatable=extended(safe.at(item, "status", "allocatable")),
