@@ -32,8 +32,7 @@ class Reader:
 
     def __init__(self, api: Api, params: Json) -> None:
         self.api = api
-        wanted = ("resource", "namespace", "expected", "ready_label", "tolerations")
-        self.rules = health.Rules(*(params[key] for key in wanted))
+        self.rules = health.Rules(**{field: params[field] for field in health.Rules._fields})
         self.expected_nodes: t.Optional[int] = params["expected_nodes"]
         self._labels: t.Dict[str, str] = params["nodes"]
         self.selector = selector(self._labels)

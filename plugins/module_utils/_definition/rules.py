@@ -46,10 +46,7 @@ def _names(definition: Json) -> Mistakes:
 
 
 def _tolerations(definition: Json) -> Mistakes:
-    for index, toleration in enumerate(definition["tolerations"]):
-        mistake = _taints.mistake(toleration)
-        if mistake:
-            yield f"tolerations[{index}].{mistake}"
+    yield from _taints.mistakes(definition["tolerations"])
 
 
 def _hardware(definition: Json) -> Mistakes:

@@ -56,11 +56,11 @@ def of_pods(tolerations: t.Iterable[Json]) -> t.List[Json]:
     return [one for one in tolerations if not one["key"].startswith(CONDITION)]
 
 
-def mistake(toleration: Json) -> t.Optional[str]:
-    """What the API server has against a toleration whose fields have the right form."""
-    if toleration.get("operator") == "Exists" and toleration.get("value"):
-        return f"value: expected none with operator Exists; seen {toleration['value']!r}"
-    return None
+def mistakes(tolerations: t.Iterable[Json]) -> t.Iterator[str]:
+    """What the API server has against tolerations whose fields have the right form."""
+    for index, one in enumerate(tolerations):
+        if one.get("operator") == "Exists" and one.get("value"):
+            yield f"tolerations[{index}].value: expected none with operator Exists; seen {one['value']!r}"
 
 
 def _tolerates(one: Json, taint: Taint) -> bool:

@@ -96,10 +96,9 @@ def effective(definition: Json, spec: Json) -> t.Tuple[Json, Json]:
         raise ValueError("spec.selector: expected at least one label of the nodes with the hardware, seen none")
     made, driver = copy.deepcopy(definition), spec["driver"]
     made["tolerations"] = spec.get("tolerations", [])
-    for index, toleration in enumerate(made["tolerations"]):
-        mistake = _taints.mistake(toleration)
-        if mistake:
-            raise ValueError(f"spec.tolerations[{index}].{mistake}")
+    mistake = next(_taints.mistakes(made["tolerations"]), None)
+    if mistake:
+        raise ValueError(f"spec.{mistake}")
     made["nodes"], made["hardware"] = {}, {"node_label": dict(spec["selector"])}
     made["images"]["pull_secret"] = spec.get("imagePullSecret", {}).get("name")
     made["images"]["tls_verify"] = not driver.get("insecureRegistry", False)
