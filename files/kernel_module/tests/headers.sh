@@ -34,11 +34,12 @@ apt_arm64() { # apt-get arguments…
 }
 
 download() { # PACKAGE: its .deb and those that it includes, here
-  local package=$1 needs
+  local package=$1 needs headers
   # Of the dependencies only these hold files that a build reads; the compiler is this machine's.
   if [[ $package == *-arm64 ]]; then
-    [ -n "$(ls "$foreign"/lists/*Packages* 2>/dev/null)" ] || apt_arm64 update >&2
-    apt_arm64 download "$package" "${package%-arm64}-common"
+    headers=("$package" "${package%-arm64}-common")
+    # Lists that do not know the package are older than it. The status is told: -e is off where the caller asks for it.
+    apt_arm64 download "${headers[@]}" || { apt_arm64 update && apt_arm64 download "${headers[@]}"; } || return
     apt-get -q download linux-kbuild-6.1 # its programs run here
   else
     needs=$(apt-cache depends "$package" | awk '/Depends: linux-(headers|kbuild)/ {print $2}')
@@ -51,7 +52,7 @@ unpack() { # PACKAGE: prints the folder that stands for /
   local package=$1 version root deb
   version=$(candidate "$package")
   root=$cache/headers/${package}_${version:-${source_version:-newest}}
-  if [ ! -e "$root/.whole" ]; then
+  if [ ! -e "$root/.whole" ] || [ ! -d "$root/usr/src/$package" ]; then
     rm -rf "$root"
     mkdir -p "$root"
     (cd "$root" && download "$package" >download.log 2>&1) ||
